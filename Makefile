@@ -1,0 +1,68 @@
+# What this needs: Python 3.11 or later, make and git. What it installs goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# TORCH=cpu keeps the torch that .venv already has, and leaves out the GPU libraries (see README.md).
+ifeq ($(TORCH),cpu)
+NEEDED = awk '/^[a-z]/ { keep = !/^(torch|triton|nvidia-|cuda-)/ } keep'
+else
+NEEDED = cat
+endif
+
+.PHONY: help demo install install-dev test lint format bench lock clean
+
+help:
+	@echo "make demo     the whole way once, on a web of its own: no network, account or GPU (after installing)"
+	@echo "make test     lint, types and tests: what CI runs"
+	@echo "make format   lay out the code"
+	@echo "make bench    measure; appends to benchmarks/RESULTS.md"
+	@echo "make lock     pin the dependencies anew (needs uv)"
+	@echo "make clean    remove .venv and the demo"
+
+demo: install
+	$(BIN)/webtext demo
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(call install_from,requirements.lock)
+
+$(VENV)/installed-dev: requirements-dev.lock pyproject.toml
+	$(call install_from,requirements-dev.lock)
+
+define install_from
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "webtext needs Python 3.11 or later: make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(NEEDED) $(1) > $(VENV)/needed.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes --no-deps -r $(VENV)/needed.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+endef
+
+test: install-dev lint
+	$(BIN)/python -m pytest
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev
+	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.beam_share
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--extra inspect --group build
+
+lock:
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) demo
