@@ -1,0 +1,107 @@
+"""Running a stage's pipeline: the local runner by default, any other by its options."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineState
+
+from pipeline.errors import InputError, RunError
+from pipeline.stages import Job, Plan, Planned
+
+# Starting local worker processes costs about six seconds each time; threads start at once.
+PROCESSES_PAY_FROM_S = 12.0
+
+
+class DoParts(beam.PTransform):
+    """Does each part's work on whichever worker is free.
+
+    ``work(job, part)`` writes the part and its sidecar. What it yields (packed columns with a key, for a
+    shuffle that follows) is the output.
+    """
+
+    def __init__(
+        self, job: Job, parts: Sequence[Planned], work: Callable[[Job, Planned], Iterable[Any] | None]
+    ) -> None:
+        super().__init__()
+        self._job = job
+        self._parts = parts
+        self._work = work
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Create, spread over the workers, do."""
+        return (
+            pbegin
+            | "Parts" >> beam.Create(list(self._parts), reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Work" >> beam.FlatMap(_do, self._job, self._work)
+        )
+
+
+def _do(part: Planned, job: Job, work: Callable[[Job, Planned], Iterable[Any] | None]) -> Iterator[Any]:
+    yield from work(job, part) or ()
+
+
+def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[str]) -> None:
+    """Runs one stage's pipeline to its end.
+
+    Raises:
+        InputError: A part's work found its input wrong.
+        RunError: The pipeline failed; the message is the cause's, the whole trace is in the run's folder.
+    """
+    # A failure is shown once, by its cause, and not once more for each worker that met it.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    name = f"webtext-{job.stage.name}-{int(time.time())}"
+    resolved = pipeline_options([*options, f"--job_name={name}"], plan)
+    try:
+        pipeline = beam.Pipeline(options=resolved)
+        _ = pipeline | job.stage.name.capitalize() >> transform
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except (InputError, RunError):
+        raise
+    except Exception as error:
+        raise _cause(error, job) from error
+    if state not in (None, PipelineState.DONE):
+        raise RunError(f"{job.stage.name}: the pipeline ended in state {state}; see the runner's log.")
+
+
+def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
+    """Beam's options: what the user gave, else the local runner with as much of the machine as pays."""
+    resolved = PipelineOptions(list(options))
+    if resolved.view_as(StandardOptions).runner is not None:
+        return resolved
+    # By name: "DirectRunner" chooses between runners, and downloads one of them.
+    resolved.view_as(StandardOptions).runner = "FnApiRunner"
+    direct = resolved.view_as(DirectOptions)
+    cores = os.cpu_count() or 1
+    if plan.waits and len(plan.parts) > 1:
+        direct.direct_running_mode = "multi_threading"
+        direct.direct_num_workers = min(len(plan.parts), max(4, cores))
+    elif len(plan.parts) > 1 and cores > 1 and plan.work_s > PROCESSES_PAY_FROM_S:
+        direct.direct_running_mode = "multi_processing"
+        direct.direct_num_workers = min(len(plan.parts), cores)
+    return resolved
+
+
+_OURS = re.compile(
+    r"pipeline\.errors\.(InputError|RunError): (.*?)(?: \[while running '|\n(?:\n|Traceback)|\Z)", re.S
+)
+
+
+def _cause(error: Exception, job: Job) -> Exception:
+    """The exception to show: our own if one stands in the runner's trace, else its last line."""
+    text = str(error)
+    ours = _OURS.search(text)
+    if ours:
+        return (InputError if ours.group(1) == "InputError" else RunError)(ours.group(2).strip())
+    job.run.write(f"{job.stage.name}-error.txt", (text + "\n").encode())
+    last = text.strip().splitlines()[-1].partition(" [while running '")[0] if text.strip() else repr(error)
+    return RunError(
+        f"{job.stage.name} failed: {last}\nThe whole trace: {job.run.uri}/{job.stage.name}-error.txt"
+    )

@@ -1,0 +1,1 @@
+"""collect: dump files to submissions that point outward."""

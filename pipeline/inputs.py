@@ -1,0 +1,43 @@
+"""Files that a run is given: found by name or glob, and known by their content."""
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.errors import InputError
+
+_EDGE_BYTES = 1 << 20
+
+
+def expand(patterns: Iterable[str], setting: str) -> list[str]:
+    """The files that the names and globs stand for, each once, in the order of the patterns, then names.
+
+    Raises InputError, naming the setting, where a pattern matches nothing or what it names is no file.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        names = sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 (patterns are absolute)
+        for name in names:
+            if not Path(name).exists():
+                raise InputError(f"{setting}: nothing is at {pattern}. Give the path of a file, or a glob.")
+            if not Path(name).is_file():
+                raise InputError(f"{setting}: {name} is not a file. For a folder's files give {name}/*.")
+            found[name] = None
+    return list(found)
+
+
+def file_digest(path: str) -> str:
+    """A digest of a file's size and of its first and last MiB: enough to tell one dump from another.
+
+    Reading a whole year of dumps to learn that nothing has changed would take longer than many a stage.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(f"{size}\n".encode())
+        digest.update(file.read(_EDGE_BYTES))
+        file.seek(max(0, size - _EDGE_BYTES))
+        digest.update(file.read(_EDGE_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""link: submissions to one link a canonical URL, with its karma."""

@@ -1,0 +1,184 @@
+"""The tables that pass from stage to stage, as Arrow schemas, and why a record is rejected."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+import pyarrow as pa
+
+TIME = pa.timestamp("ms", tz="UTC")  # Parquet knows no seconds
+
+SUBMISSION = pa.struct(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("score", pa.int32(), nullable=False),
+        pa.field("subreddit", pa.string(), nullable=False),
+        pa.field("created", TIME, nullable=False),
+    ]
+)
+
+SUBMISSIONS = pa.schema(
+    [
+        pa.field("key", pa.binary(16), nullable=False),  # hash of the canonical URL
+        pa.field("domain_hash", pa.uint64(), nullable=False),  # of the registrable domain
+        pa.field("url", pa.string(), nullable=False),  # as submitted
+        *SUBMISSION.fields,
+    ]
+)
+
+LINKS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # the key in hex
+        pa.field("url", pa.string(), nullable=False),  # as submitted with the highest karma
+        pa.field("canonical", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),  # registrable
+        pa.field("karma", pa.int64(), nullable=False),  # by the setting: karma_max or karma_sum
+        pa.field("karma_max", pa.int64(), nullable=False),
+        pa.field("karma_sum", pa.int64(), nullable=False),
+        pa.field("created", TIME, nullable=False),  # first seen
+        pa.field("submissions", pa.list_(SUBMISSION), nullable=False),  # oldest first
+    ]
+)
+
+LEDGER = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),  # 1 is the first
+        pa.field("outcome", pa.string(), nullable=False),  # "fetched", or a Reason
+        pa.field("detail", pa.string(), nullable=False),  # what the reason leaves open; may be empty
+        pa.field("status", pa.int32()),  # HTTP, of the last response
+        pa.field("final_url", pa.string()),
+        pa.field("content_type", pa.string()),
+        pa.field("fetched", TIME),
+        pa.field("seconds", pa.float32()),
+        pa.field("bytes", pa.int64()),  # of the body as kept
+        pa.field("truncated", pa.bool_(), nullable=False),
+        pa.field("warc", pa.string()),  # file in pages/
+        pa.field("offset", pa.int64()),  # of the response record in it, in bytes
+        pa.field("length", pa.int64()),  # of that record, compressed
+    ]
+)
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # its link's
+        pa.field("url", pa.string(), nullable=False),  # as linked
+        pa.field("final_url", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("karma", pa.int64(), nullable=False),
+        pa.field("submissions", pa.list_(pa.string()), nullable=False),  # ids
+        pa.field("subreddits", pa.list_(pa.string()), nullable=False),  # distinct, sorted
+        pa.field("created", TIME, nullable=False),  # the first submission
+        pa.field("fetched", TIME, nullable=False),
+        pa.field("warc", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
+        pa.field("extractor", pa.string(), nullable=False),  # name and version
+    ]
+)
+
+FILTERED = pa.schema(
+    [
+        *DOCUMENTS,
+        pa.field("language", pa.string(), nullable=False),  # ISO 639, by the detector
+        pa.field("language_score", pa.float32(), nullable=False),
+        pa.field("num_words", pa.int32(), nullable=False),
+    ]
+)
+
+CORPUS = pa.schema([*FILTERED, pa.field("cluster", pa.string(), nullable=False)])  # smallest id in it
+
+REJECTED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("value", pa.string(), nullable=False),  # what was measured, as text
+    ]
+)
+
+CLUSTERS = pa.schema(
+    [
+        pa.field("cluster", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("survivor", pa.string(), nullable=False),  # itself where it was kept
+        pa.field("similarity", pa.float32(), nullable=False),  # to the survivor; 1 where equal
+        pa.field("kept", pa.bool_(), nullable=False),
+    ]
+)
+
+SHARD_DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # "train" or "val"
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("sequence", pa.int32(), nullable=False),  # in the shard's .idx
+        pa.field("first_token", pa.int64(), nullable=False),  # in the shard's .bin
+        pa.field("num_tokens", pa.int32(), nullable=False),  # with end-of-text
+        pa.field("num_sentences", pa.int32(), nullable=False),
+    ]
+)
+
+
+class Reason(StrEnum):
+    """Why a record was rejected; the values are what people see in the waterfall."""
+
+    # collect
+    MALFORMED = "malformed"
+    NO_URL = "no_url"
+    NO_SCORE = "no_score"
+    SELF_POST = "self_post"
+    AD = "ad"
+    REMOVED = "removed"
+    OVER_18 = "over_18"
+    REDDIT_INTERNAL = "reddit_internal"
+    BAD_URL = "bad_url"
+    PRIVATE_HOST = "private_host"
+    MEDIA_DOMAIN = "media_domain"
+    MEDIA_EXTENSION = "media_extension"
+    # link
+    SAME_SUBMISSION = "same_submission"  # the same id again, in another dump
+    SAME_LINK = "same_link"  # counted to a link that is kept
+    LOW_KARMA = "low_karma"
+    OPT_OUT = "opt_out"
+    # fetch
+    ROBOTS = "robots"
+    CRAWL_DELAY = "crawl_delay"
+    NOT_ALLOWED_ADDRESS = "private_address"
+    BAD_PORT = "bad_port"  # neither 80 nor 443
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    HTTP_OTHER = "http_other"
+    PROTOCOL = "protocol"
+    REDIRECT_LOOP = "redirect_loop"
+    BAD_REDIRECT = "bad_redirect"
+    NOT_IN_WARC = "not_in_warc"
+    NO_INDEX = "noindex"
+    WRONG_TYPE = "wrong_type"
+    # extract
+    TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    BAD_RECORD = "bad_record"
+    NO_TEXT = "no_text"
+    SAME_PAGE = "same_page"  # another link ended at the same URL
+    # filter
+    LANGUAGE = "language"
+    TOO_SHORT = "too_short"
+    WIKIPEDIA = "wikipedia"
+    # dedupe
+    EXACT_DUPLICATE = "exact_duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    # tokenizer
+    NOT_SAMPLED = "not_sampled"  # the vocabulary is learnt from others
+
+
+class Rejection(NamedTuple):
+    """Why a record is not kept, and what was measured, as text (empty where nothing was)."""
+
+    reason: Reason
+    value: str = ""

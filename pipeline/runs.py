@@ -1,0 +1,388 @@
+"""A run directory on any file system: parts, their sidecars, and the manifests that commit a stage.
+
+A part's files are written under temporary names and put in place whole; its sidecar comes last, so
+a part with a valid sidecar is done. A manifest lists everything that a finished stage has written;
+readers read what it lists and nothing else.
+"""
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError, RunError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a part's or a stage's input: ``num_in == kept + sum(rejected.values())``."""
+
+    num_in: int
+    kept: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    def reconcile(self, where: str) -> None:
+        """Raises RunError, naming ``where``, if what came in is not what was kept plus what was rejected."""
+        num_out = self.kept + sum(self.rejected.values())
+        if self.num_in != num_out:
+            raise RunError(
+                f"{where}: counts do not reconcile: {self.num_in:,} came in, {num_out:,} are accounted for "
+                f"({self.kept:,} kept, rejected {dict(self.rejected)}). This is a defect: please report it."
+            )
+
+    @classmethod
+    def total(cls, counts: Iterable["Counts"]) -> Self:
+        """The sum over parts; reasons in alphabetical order."""
+        num_in = kept = 0
+        rejected: dict[str, int] = {}
+        for one in counts:
+            num_in += one.num_in
+            kept += one.kept
+            for reason, num in one.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + num
+        return cls(num_in, kept, dict(sorted(rejected.items())))
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in sidecars, manifests and ``webtext status --json``."""
+        return {
+            "in": self.num_in,
+            "kept": self.kept,
+            "rejected": dict(sorted(self.rejected.items())),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of to_json."""
+        return cls(value["in"], value["kept"], value["rejected"])
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a part: its name in the stage's folder, bytes, rows (records, tokens), and checksum."""
+
+    name: str
+    bytes: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished part as its sidecar tells it; ``counts`` is None for a part that only prepares others."""
+
+    name: str
+    fingerprint: str
+    counts: Counts | None
+    files: tuple[File, ...]
+    facts: Mapping[str, Any]
+    seconds: float  # in the sidecar only: a manifest is the same bytes again
+
+    def file(self, suffix: str) -> File:
+        """The file of this part whose name ends with ``suffix``; KeyError where there is none."""
+        for one in self.files:
+            if one.name.endswith(suffix):
+                return one
+        raise KeyError(f"{self.name} has no file {suffix}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the sidecar."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "counts": None if self.counts is None else self.counts.to_json(),
+            "files": [asdict(one) for one in self.files],
+            "facts": dict(self.facts),
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of to_json; KeyError or TypeError where the object is not one."""
+        return cls(
+            name=value["name"],
+            fingerprint=value["fingerprint"],
+            counts=None if value["counts"] is None else Counts.from_json(value["counts"]),
+            files=tuple(File(**one) for one in value["files"]),
+            facts=value["facts"],
+            seconds=value.get("seconds", 0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A finished stage: what made it, from what, and every file of it."""
+
+    stage: str
+    version: str
+    fingerprint: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]  # stage or file → digest
+    counts: Counts
+    parts: tuple[Part, ...]
+    facts: Mapping[str, Any]
+
+    def encode(self) -> bytes:
+        """The bytes of manifest.json: the same for the same content, and so without times."""
+        value = {
+            "stage": self.stage,
+            "version": self.version,
+            "fingerprint": self.fingerprint,
+            "settings": dict(self.settings),
+            "inputs": dict(self.inputs),
+            "counts": self.counts.to_json(),
+            "parts": [
+                {k: v for k, v in part.to_json().items() if k not in ("seconds", "fingerprint")}
+                for part in self.parts
+            ],
+            "facts": dict(self.facts),
+        }
+        return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The inverse of encode; ValueError, KeyError or TypeError where the bytes are not a manifest."""
+        value = json.loads(data)
+        parts = tuple(
+            Part.from_json({**part, "fingerprint": value["fingerprint"]}) for part in value["parts"]
+        )
+        return cls(
+            stage=value["stage"],
+            version=value["version"],
+            fingerprint=value["fingerprint"],
+            settings=value["settings"],
+            inputs=value["inputs"],
+            counts=Counts.from_json(value["counts"]),
+            parts=parts,
+            facts=value["facts"],
+        )
+
+    def digest(self) -> str:
+        """What later stages record of this one: the SHA-256 of its bytes, in hex."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    def counted(self) -> list[Part]:
+        """The parts that carry records, in order."""
+        return [part for part in self.parts if part.counts is not None]
+
+
+class HashingSink(io.RawIOBase):
+    """A binary file opened for writing that knows its length and SHA-256."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__()
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """Writes all of ``data`` (any buffer); returns its bytes."""
+        view = memoryview(data).cast("B")
+        self._stream.write(view)
+        self._hash.update(view)
+        self.num_bytes += len(view)
+        return len(view)
+
+    def tell(self) -> int:
+        """The bytes written so far."""
+        return self.num_bytes
+
+    def sha256(self) -> str:
+        """Of the bytes written so far, in hex."""
+        return self._hash.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    if "://" in uri:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+        return filesystem, path
+    return pyarrow.fs.LocalFileSystem(), str(Path(uri).absolute())
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a run: a local path or a URI; cheap to make, pickle and compare."""
+
+    uri: str
+
+    def __truediv__(self, name: str) -> "Folder":
+        return Folder(f"{self.uri.rstrip('/')}/{name}")
+
+    @property
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """What opens the folder's files."""
+        return _open_filesystem(self.uri)[0]
+
+    def path(self, name: str = "") -> str:
+        """The path of a file in the folder, as its file system wants it."""
+        root = _open_filesystem(self.uri)[1].rstrip("/")
+        return f"{root}/{name}" if name else root
+
+    def is_local(self) -> bool:
+        """Whether plain file calls (memory maps, locks) work on the folder."""
+        return isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
+
+    def sizes(self) -> dict[str, int]:
+        """The names of the files in the folder and their bytes; empty if there is no such folder."""
+        selector = pyarrow.fs.FileSelector(self.path(), allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return {one.base_name: one.size for one in found if one.is_file}
+
+    def read(self, name: str) -> bytes:
+        """A whole file; FileNotFoundError if it is not there."""
+        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+            return bytes(stream.read())
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file opened for reading at any position; FileNotFoundError if it is not there."""
+        return self.filesystem.open_input_file(self.path(name))
+
+    def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet table in the folder."""
+        with self.open(name) as stream:
+            return pq.read_table(stream, columns=columns)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[HashingSink]:
+        """Opens a file that appears under ``name``, whole, when the block ends without an exception.
+
+        Locally that is a rename of a synced file; an object store shows an object only once it is complete.
+        """
+        self.filesystem.create_dir(self.path(), recursive=True)
+        local = self.is_local()
+        target = self.path(name)
+        temporary = f"{target}.{uuid.uuid4().hex}.tmp" if local else target
+        stream = self.filesystem.open_output_stream(temporary, compression=None)
+        try:
+            yield HashingSink(stream)
+        except BaseException:
+            if local:
+                stream.close()
+                Path(temporary).unlink(missing_ok=True)
+            else:
+                stream.abort() if hasattr(stream, "abort") else None
+            raise
+        stream.close()
+        if local:
+            _sync(Path(temporary))
+            Path(temporary).replace(target)
+
+    def write(self, name: str, data: bytes) -> File:
+        """Writes a small file whole."""
+        with self.writing(name) as sink:
+            sink.write(data)
+        return File(name, sink.num_bytes, 1, sink.sha256())
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Removes files; those already gone are no error."""
+        for name in names:
+            try:
+                self.filesystem.delete_file(self.path(name))
+            except FileNotFoundError:
+                continue
+
+
+def _sync(path: Path) -> None:
+    """Brings a local file's bytes to the disk: a power cut cannot leave a whole name on torn bytes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class PartWriter:
+    """Writes the files of one part into a stage's folder, and its sidecar last."""
+
+    def __init__(self, folder: Folder, name: str, fingerprint: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._fingerprint = fingerprint
+        self._files: list[File] = []
+
+    @contextmanager
+    def open(self, suffix: str) -> Iterator[HashingSink]:
+        """Opens ``NAME.suffix`` for writing; set ``rows`` of it afterwards with :meth:`rows`."""
+        with self.open_named(f"{self._name}.{suffix}") as sink:
+            yield sink
+
+    @contextmanager
+    def open_named(self, name: str) -> Iterator[HashingSink]:
+        """Opens a file of this part under a name of its own (``train-00017.bin``)."""
+        with self._folder.writing(name) as sink:
+            yield sink
+        self._files.append(File(name, sink.num_bytes, 0, sink.sha256()))
+
+    def rows(self, num_rows: int) -> None:
+        """Says how many rows (records, tokens) the file written last holds."""
+        last = self._files.pop()
+        self._files.append(File(last.name, last.bytes, num_rows, last.sha256))
+
+    def table(self, suffix: str, table: pa.Table) -> None:
+        """Writes a table as Parquet (zstd) under ``NAME.suffix``."""
+        with self.open(suffix) as sink:
+            pq.write_table(table, sink, compression="zstd")
+        self.rows(table.num_rows)
+
+    def commit(
+        self, counts: Counts | None, *, seconds: float, facts: Mapping[str, Any] | None = None
+    ) -> Part:
+        """Writes the sidecar: from here on the part is done. Raises RunError if counts do not reconcile."""
+        if counts is not None:
+            counts.reconcile(f"{self._folder.uri}/{self._name}")
+        part = Part(self._name, self._fingerprint, counts, tuple(self._files), dict(facts or {}), seconds)
+        data = json.dumps(part.to_json(), indent=1, sort_keys=True) + "\n"
+        self._folder.write(f"{self._name}.json", data.encode())
+        return part
+
+
+def read_sidecar(folder: Folder, name: str) -> Part | None:
+    """A part's sidecar; None if there is none that can be read (a torn one is as none)."""
+    try:
+        return Part.from_json(json.loads(folder.read(f"{name}.json")))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def finished(folder: Folder, fingerprints: Mapping[str, str]) -> dict[str, Part]:
+    """The parts (name → fingerprint) that are done: sidecar, fingerprint and the files' sizes are right."""
+    sizes = folder.sizes()
+    done = {}
+    for name, fingerprint in fingerprints.items():
+        part = read_sidecar(folder, name) if f"{name}.json" in sizes else None
+        if part is None or part.fingerprint != fingerprint:
+            continue
+        if all(sizes.get(one.name) == one.bytes for one in part.files):
+            done[name] = part
+    return done
+
+
+def read_manifest(folder: Folder) -> Manifest | None:
+    """The manifest of a finished stage, None if it is not finished; InputError on a damaged one."""
+    try:
+        data = folder.read(MANIFEST)
+    except FileNotFoundError:
+        return None
+    try:
+        return Manifest.decode(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder.uri}/{MANIFEST} is damaged ({error!r}): delete it, and the next build writes it anew."
+        ) from error

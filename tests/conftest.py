@@ -1,0 +1,40 @@
+"""What tests share: real data beside the checkout, and a stage run by hand."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Section
+from pipeline.runs import Folder, Manifest
+from pipeline.stages import BY_NAME, Job, execute
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+RunStage = Callable[..., Manifest]
+
+
+@pytest.fixture
+def realdata() -> Path:
+    """The folder of real data that may lie beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the real data is not beside the checkout ({SHARED} is not there)")
+    return SHARED
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Folder:
+    """An empty run directory."""
+    return Folder(str(tmp_path / "run"))
+
+
+@pytest.fixture
+def run_stage(run: Folder) -> RunStage:
+    """Brings one stage of ``run`` to its manifest: ``run_stage("link", settings, collect=manifest)``."""
+
+    def execute_stage(name: str, settings: Section, **inputs: Manifest) -> Manifest:
+        job = Job(BY_NAME[name], run, settings, inputs)
+        return execute(job, beam_options=[], watch=lambda *_: contextlib.nullcontext())
+
+    return execute_stage
