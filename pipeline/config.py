@@ -129,7 +129,7 @@ class ExtractSettings(Section):
     """Pages to documents."""
 
     deadline_s: Annotated[float, Field(gt=0)] = 20.0
-    """Seconds that one page's extraction may take; its process is then ended and the page rejected."""
+    """CPU seconds that one page's extraction may take; its process is then ended and the page rejected."""
 
     max_elements: Annotated[int, Field(ge=1)] = 50_000
     """The most HTML tags of a page that is tried; a page with more is rejected as too large."""

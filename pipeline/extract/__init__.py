@@ -1,0 +1,1 @@
+"""extract: pages to documents, each of them once."""

@@ -1,0 +1,109 @@
+"""extract in Beam: pages to documents part by part, then a shuffle of the final URLs' keys."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.beam import DoParts
+from pipeline.columns import pack, unpack
+from pipeline.extract.documents import extract_pages
+from pipeline.extract.plan import EXTRACTED, plan
+from pipeline.extract.same_page import Absorbed, Joined, ends, find_same_pages, settle
+from pipeline.runs import Counts, PartWriter
+from pipeline.stages import Job, Planned, part_name
+
+_REJECTED = "rejected.parquet"
+
+
+class ExtractText(beam.PTransform):
+    """Parts of pages to parts of documents, links that ended at the same URL joined."""
+
+    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
+        super().__init__()
+        self._job = job
+        self._todo = {part.name: part for part in todo}
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Extract what is not extracted, compare the final URLs of all, settle each part."""
+        extracted = [part for part in plan(self._job).parts if part.name.startswith(EXTRACTED)]
+        missing = [part for part in extracted if part.name in self._todo]
+        present = [part for part in extracted if part.name not in self._todo]
+        final = [
+            (part.spec["index"], part) for name, part in self._todo.items() if not name.startswith(EXTRACTED)
+        ]
+        changes = (
+            (
+                pbegin | "Extract" >> DoParts(self._job, missing, _extract),
+                pbegin | "Reread" >> DoParts(self._job, present, _ends),
+            )
+            | "FinalUrls" >> beam.Flatten()
+            | "GatherByUrl" >> beam.GroupByKey()
+            | "FindSamePages" >> beam.FlatMap(_find)
+        )
+        return (
+            {"parts": pbegin | "Parts" >> beam.Create(final, reshuffle=False), "changes": changes}
+            | "GatherByPart" >> beam.CoGroupByKey()
+            | "Settle" >> beam.FlatMap(_settle, self._job)
+        )
+
+
+def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
+    """Pages to documents."""
+    return ExtractText(job, todo)
+
+
+def _extract(job: Job, part: Planned) -> Iterator[tuple[int, bytes]]:
+    started = time.monotonic()
+    pages = job.folder_of("fetch")
+    ledger = pages.read_table(part.spec["ledger"])
+    links = job.folder_of("link").read_table(part.spec["links"])
+    documents, rejected = extract_pages(pages, ledger, links, job.settings)
+    writer = PartWriter(job.folder, part.name, part.fingerprint)
+    writer.table("parquet", documents)
+    writer.table(_REJECTED, rejected)
+    writer.commit(None, seconds=time.monotonic() - started)
+    return _ends(job, part, documents)
+
+
+def _ends(job: Job, part: Planned, documents: pa.Table | None = None) -> Iterator[tuple[int, bytes]]:
+    if documents is None:
+        documents = job.folder.read_table(f"{part.name}.parquet")
+    for partition, table in ends(documents, part.spec["index"]):
+        yield partition, pack(table)
+
+
+def _find(gathered: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Absorbed | Joined]]:
+    _, blocks = gathered
+    yield from find_same_pages(pa.concat_tables([unpack(block) for block in blocks]))
+
+
+def _settle(gathered: tuple[int, Mapping[str, Iterable[Any]]], job: Job) -> Iterator[None]:
+    index, found = gathered
+    for part in found["parts"]:  # none where the part was settled by an earlier run
+        started = time.monotonic()
+        before = part_name(index, EXTRACTED)
+        extracted = job.folder.read_table(f"{before}.parquet")
+        documents, rejected = settle(
+            extracted, job.folder.read_table(f"{before}.{_REJECTED}"), found["changes"]
+        )
+        writer = PartWriter(job.folder, part.name, part.fingerprint)
+        writer.table("parquet", documents)
+        writer.table(_REJECTED, rejected)
+        writer.commit(
+            Counts(
+                documents.num_rows + rejected.num_rows,
+                documents.num_rows,
+                Counter(rejected["reason"].to_pylist()),
+            ),
+            seconds=time.monotonic() - started,
+            facts={
+                "words": sum(len(text.as_py().split()) for text in documents["text"]),
+                "text_bytes": pc.sum(pc.binary_length(documents["text"])).as_py() or 0,
+            },
+        )
+    yield from ()

@@ -1,0 +1,79 @@
+"""A part's pages to documents."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import ExtractSettings
+from pipeline.extract.extractor import MAX_BYTES, Extractor
+from pipeline.extract.responses import read_response
+from pipeline.records import DOCUMENTS, REJECTED, Rejection
+from pipeline.runs import Folder
+
+_LINK_COLUMNS = ["id", "url", "karma", "created", "submissions"]
+
+
+def fetched(ledger: pa.Table) -> pa.Table:
+    """The ledger's rows of pages, in the order in which they lie in the WARC files."""
+    pages = ledger.filter(pc.equal(ledger["outcome"], "fetched"))
+    return pages.sort_by([("warc", "ascending"), ("offset", "ascending"), ("id", "ascending")])
+
+
+def extract_pages(
+    pages: Folder, ledger: pa.Table, links: pa.Table, settings: ExtractSettings
+) -> tuple[pa.Table, pa.Table]:
+    """The documents (rows of DOCUMENTS) and the rejected (of REJECTED), in the order of the WARC files.
+
+    Args:
+        pages: The folder with the WARC files.
+        ledger: What became of each link.
+        links: The same part's links.
+        settings: The limits on one page.
+    """
+    link_by_id = {link["id"]: link for link in links.select(_LINK_COLUMNS).to_pylist()}
+    documents, rejected = [], []
+    for row, answer in _answers(pages, fetched(ledger), settings):
+        link = link_by_id[row["id"]]
+        if isinstance(answer, Rejection):
+            rejected.append({"id": row["id"], "url": link["url"], **answer._asdict()})
+        else:
+            documents.append(_document(row, link) | answer)
+    return pa.Table.from_pylist(documents, DOCUMENTS), pa.Table.from_pylist(rejected, REJECTED)
+
+
+def _answers(
+    pages: Folder, rows: pa.Table, settings: ExtractSettings
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | Rejection]]:
+    """Each row with the text and title of its page, or why there are none."""
+    with ExitStack() as stack:
+        extractor = stack.enter_context(Extractor(settings))
+        warcs = {name: stack.enter_context(pages.open(name)) for name in rows["warc"].unique().to_pylist()}
+        for row in rows.to_pylist():
+            response = read_response(warcs[row["warc"]], row["offset"], row["length"], MAX_BYTES)
+            if isinstance(response, Rejection):
+                yield row, response
+                continue
+            answer = extractor.extract(response.body, response.content_type)
+            yield row, answer if isinstance(answer, Rejection) else answer._asdict()
+
+
+def _document(row: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a document but what its page says."""
+    return {
+        "id": row["id"],
+        "url": link["url"],
+        "final_url": row["final_url"],
+        "karma": link["karma"],
+        "submissions": [submission["id"] for submission in link["submissions"]],
+        "subreddits": sorted({submission["subreddit"] for submission in link["submissions"]}),
+        "created": link["created"],
+        "fetched": row["fetched"],
+        "warc": row["warc"],
+        "offset": row["offset"],
+        "length": row["length"],
+        "extractor": f"trafilatura {version('trafilatura')}",
+    }

@@ -1,0 +1,155 @@
+"""Text from one page after another, whatever the page does to the process that extracts it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple, Self
+
+import pipeline
+from pipeline.config import ExtractSettings
+from pipeline.errors import RunError
+from pipeline.extract.wire import NOTHING, OUT_OF_MEMORY, READY, REPLY, REQUEST, receive
+from pipeline.records import Reason, Rejection
+
+MAX_BYTES = 20_000_000  # of a body; fetched ones are shorter, those from other WARC files need not be
+_PAGES_PER_CHILD = 2_000  # then a new one, as the library's caches and the heap only grow
+_START_S = 120.0
+# The deadline is CPU time, so that a busy machine rejects no more pages than an idle one. Should a child
+# hang without using any, it is ended by the clock.
+_CLOCK_PER_CPU_S = 10.0
+_CLOCK_AT_LEAST_S = 30.0
+
+# However many threads a runner has, no more children work at once than there are cores.
+_CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
+
+
+class Extracted(NamedTuple):
+    """What a page says."""
+
+    text: str
+    title: str | None
+
+
+@dataclass(slots=True)
+class _Child:
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    errors: IO[bytes]
+    num_pages: int = 0
+
+
+class Extractor:
+    """Extracts in a child process; a context manager, which holds one of the machine's cores."""
+
+    def __init__(self, settings: ExtractSettings) -> None:
+        self._settings = settings
+        self._child: _Child | None = None
+
+    def __enter__(self) -> Self:
+        _CORES.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._end()
+        finally:
+            _CORES.release()
+
+    def extract(self, body: bytes, content_type: str) -> Extracted | Rejection:
+        """A page's text and title, or why it has none."""
+        if len(body) > MAX_BYTES:
+            return Rejection(Reason.TOO_LARGE, f"{len(body)} bytes")
+        num_tags = body.count(b"<")
+        if num_tags > self._settings.max_elements:
+            return Rejection(Reason.TOO_LARGE, f"{num_tags} tags")
+        if self._child is not None and self._child.num_pages >= _PAGES_PER_CHILD:
+            self._end()
+        is_fresh = self._child is None
+        answer = self._ask(body, content_type)
+        if not is_fresh and isinstance(answer, Rejection) and answer.reason is Reason.TOO_LARGE:
+            return self._ask(body, content_type)  # the pages before may have used up the child's memory
+        return answer
+
+    def _ask(self, body: bytes, content_type: str) -> Extracted | Rejection:
+        child = self._child = self._child or self._start()
+        child.num_pages += 1
+        label = content_type.encode(errors="replace")
+        try:
+            child.connection.sendall(REQUEST.pack(len(label), len(body)) + label + body)
+            mark, *sizes = REPLY.unpack(receive(child.connection, REPLY.size))
+            text, title = (receive(child.connection, size).decode() for size in sizes)
+        except TimeoutError:
+            self._end()
+            return Rejection(Reason.TOO_SLOW, f"over {self._settings.deadline_s:g} s")
+        except (EOFError, ConnectionError):
+            return self._why_dead(child)
+        if mark == NOTHING:
+            return Rejection(Reason.NO_TEXT, text)
+        return Extracted(text, title or None)
+
+    def _start(self) -> _Child:
+        ours, its = socket.socketpair()
+        ours.settimeout(_START_S)
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
+        paths = [str(Path(pipeline.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        arguments = [its.fileno(), self._settings.deadline_s, self._settings.max_memory_mb]
+        with its:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pipeline.extract.child", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=[its.fileno()],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONHASHSEED": "0"},
+                start_new_session=True,  # a signal to the run's group is no verdict on a page
+            )
+        self._child = child = _Child(process, ours, errors)
+        try:
+            mark, *_ = REPLY.unpack(receive(ours, REPLY.size))
+        except (EOFError, OSError) as error:
+            raise self._broken(child) from error
+        if mark != READY:
+            raise self._broken(child)
+        ours.settimeout(max(_CLOCK_AT_LEAST_S, _CLOCK_PER_CPU_S * self._settings.deadline_s))
+        return child
+
+    def _why_dead(self, child: _Child) -> Rejection:
+        """The verdict on a page during which the child died."""
+        status = child.process.wait()
+        if status >= 0 and status != OUT_OF_MEMORY:
+            raise self._broken(child)
+        self._end()
+        if status == OUT_OF_MEMORY:
+            return Rejection(Reason.TOO_LARGE, f"over {self._settings.max_memory_mb} MB of memory")
+        if -status == signal.SIGPROF:
+            return Rejection(Reason.TOO_SLOW, f"over {self._settings.deadline_s:g} s")
+        return Rejection(Reason.TOO_LARGE, f"ended by {signal.Signals(-status).name}")
+
+    def _broken(self, child: _Child) -> RunError:
+        """The child failed by itself, which no page can bring about."""
+        child.process.kill()
+        child.process.wait()
+        child.errors.seek(0)
+        said = child.errors.read().decode(errors="replace").strip().splitlines()
+        self._end()
+        return RunError(
+            f"the extracting process ended with status {child.process.returncode}: "
+            f"{said[-1] if said else 'it said nothing'}. Is trafilatura installed whole?"
+        )
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.process.kill()
+            self._child.process.wait()
+            self._child.connection.close()
+            self._child.errors.close()
+            self._child = None

@@ -1,0 +1,40 @@
+"""The parts of extract: a part of pages extracted, and the same part when all final URLs are known."""
+
+from importlib.metadata import version
+
+from pipeline.stages import Job, Plan, Planned, part_name
+
+EXTRACTED = "extracted"  # the step whose parts hold documents that may yet be another link's
+
+_PAGES_PER_CPU_SECOND = 50  # measured
+
+
+def plan(job: Job) -> Plan:
+    """For each part of pages the step before the URLs are compared and, once all those are done, the part."""
+    pages, links = job.inputs["fetch"], job.inputs["link"]
+    links_by_name = {part.name: part for part in links.counted()}
+    trafilatura = version("trafilatura")
+    extracted, final = [], []
+    for index, part in enumerate(pages.counted()):
+        spec = {
+            "index": index,
+            "ledger": part.file(".ledger.parquet").name,
+            "links": links_by_name[part.name].file(".parquet").name,
+        }
+        digests = [file.sha256 for one in (part, links_by_name[part.name]) for file in one.files]
+        extracted.append(
+            Planned(part_name(index, EXTRACTED), job.fingerprint(trafilatura, *digests), spec),
+        )
+        final.append(
+            Planned(
+                part_name(index),
+                job.fingerprint(trafilatura, pages.digest(), links.digest(), str(index)),
+                spec,
+            )
+        )
+    return Plan(
+        (*extracted, *final),
+        inputs={"trafilatura": trafilatura},
+        work_s=pages.counts.kept / _PAGES_PER_CPU_SECOND,
+        waits=True,
+    )

@@ -1,0 +1,1 @@
+"""filter: the documents that are worth keeping."""
