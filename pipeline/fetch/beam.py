@@ -1,0 +1,44 @@
+"""fetch in Beam: parts that wait on the web, or WARC files' indexes and then the copies."""
+
+from collections.abc import Iterable, Sequence
+
+import apache_beam as beam
+
+from pipeline.beam import DoParts
+from pipeline.fetch.captures import index_part
+from pipeline.fetch.copies import copy_part
+from pipeline.fetch.plan import INDEX
+from pipeline.fetch.web import fetch_part
+from pipeline.stages import Job, Planned
+
+
+class FetchFromWarcs(beam.PTransform):
+    """Indexes every WARC file, then copies each part's captures."""
+
+    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
+        super().__init__()
+        self._job = job
+        self._indexes = [part for part in todo if part.name.startswith(INDEX)]
+        self._copies = [part for part in todo if not part.name.startswith(INDEX)]
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """The indexes come in by their files; the side input only makes the copies wait for them."""
+        indexed = pbegin | "Index" >> DoParts(self._job, self._indexes, index_part)
+        return (
+            pbegin
+            | "Links" >> beam.Create(self._copies, reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Copy" >> beam.FlatMap(_copy, self._job, beam.pvalue.AsIter(indexed))
+        )
+
+
+def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
+    """Links to pages."""
+    if job.settings.source == "warc":
+        return FetchFromWarcs(job, todo)
+    return DoParts(job, todo, fetch_part)
+
+
+def _copy(part: Planned, job: Job, _indexed: Iterable[None]) -> Iterable[None]:
+    copy_part(job, part)
+    return ()

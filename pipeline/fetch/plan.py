@@ -1,0 +1,72 @@
+"""The parts of fetch: a links part each, and before them a WARC file each where pages come from such."""
+
+from pathlib import Path
+
+from pipeline import urls
+from pipeline.config import FetchSettings
+from pipeline.errors import InputError
+from pipeline.inputs import expand, file_digest
+from pipeline.runs import File, Part
+from pipeline.stages import Job, Plan, Planned, part_name
+
+INDEX = "index"
+_WARC_BYTES_PER_CPU_SECOND = 30_000_000  # of packed files, indexed and copied from
+
+
+def plan(job: Job) -> Plan:
+    """The parts of the chosen source.
+
+    Raises:
+        InputError: The public web is to be asked and no contact is set, or a WARC file is missing.
+    """
+    settings: FetchSettings = job.settings
+    if settings.source == "warc":
+        return _from_warcs(job, settings)
+    if not settings.contact:
+        _require_named_hosts(job, settings)
+    parts = [
+        Planned(part.name, job.fingerprint(_links(part).sha256), {"links": _links(part).name})
+        for part in job.inputs["link"].counted()
+    ]
+    return Plan(tuple(parts), waits=True)
+
+
+def _from_warcs(job: Job, settings: FetchSettings) -> Plan:
+    paths = expand(settings.warcs, "fetch.warcs")
+    digests = [file_digest(path) for path in paths]
+    indexes = [
+        Planned(part_name(index, INDEX), job.fingerprint(digest, path), {"warc": path})
+        for index, (path, digest) in enumerate(zip(paths, digests, strict=True))
+    ]
+    # The nearest capture may be in any of the files: a part depends on all of them.
+    copies = [
+        Planned(
+            part.name,
+            job.fingerprint(_links(part).sha256, *digests),
+            {"links": _links(part).name, "num_indexes": len(paths)},
+        )
+        for part in job.inputs["link"].counted()
+    ]
+    return Plan(
+        tuple(indexes + copies),
+        inputs={f"warc {index}": digest for index, digest in enumerate(digests)},
+        work_s=sum(Path(path).stat().st_size for path in paths) / _WARC_BYTES_PER_CPU_SECOND,
+    )
+
+
+def _links(part: Part) -> File:
+    return part.file(f"{part.name}.parquet")
+
+
+def _require_named_hosts(job: Job, settings: FetchSettings) -> None:
+    """Site owners must be able to reach whoever asks, unless every host is one of the user's own."""
+    folder = job.folder_of("link")
+    for part in job.inputs["link"].counted():
+        for submitted in folder.read_table(_links(part).name, columns=["url"])["url"].to_pylist():
+            url = urls.parse(submitted)
+            if url is not None and url.host not in settings.resolve:
+                raise InputError(
+                    f"fetch.contact is empty, and links lead to the public web ({url.host}). Set "
+                    'contact = "you@example.org" under [fetch] (a mail address or a page for site owners), '
+                    'or take pages from files: source = "warc".'
+                )
