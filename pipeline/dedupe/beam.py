@@ -1,0 +1,95 @@
+"""dedupe in Beam: signatures part by part, bands shuffled by their hashes, verdicts in one place, parts."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from pipeline.beam import DoParts
+from pipeline.dedupe.candidates import ENTRY, band_blocks, candidate_pairs
+from pipeline.dedupe.decide import decide_all
+from pipeline.dedupe.finish import finish
+from pipeline.dedupe.plan import DECIDE, FINISH, RANK, SIGN
+from pipeline.dedupe.ranking import rank_all
+from pipeline.dedupe.signatures import sign
+from pipeline.stages import Job, Planned
+
+
+class DropDuplicates(beam.PTransform):
+    """Filtered parts to the parts of the corpus, each step once the one before is done."""
+
+    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
+        super().__init__()
+        self._job = job
+        self._todo = todo
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Sign, rank, find candidates, decide, finish."""
+        job = self._job
+        signed = pbegin | "Sign" >> DoParts(job, self._step(SIGN), sign)
+        ranked = pbegin | "Rank" >> _DoAfter(self._step(RANK), job, rank_all, after=signed)
+        decide = self._step(DECIDE)
+        places = list(range(len(decide[0].spec["signatures"]))) if decide else []
+        pairs = (
+            pbegin
+            | "Divide" >> _DoAfter(places, job, band_blocks, after=ranked)
+            | "Gather" >> beam.GroupByKey()
+            | "Pair" >> beam.Map(_pair)
+        )
+        decided = (
+            pbegin
+            | "Clusters" >> beam.Create(decide, reshuffle=False)
+            | "Decide" >> beam.Map(_decide, beam.pvalue.AsIter(pairs), job)
+        )
+        return pbegin | "Finish" >> _DoAfter(self._step(FINISH), job, finish, after=decided)
+
+    def _step(self, step: str) -> list[Planned]:
+        return [part for part in self._todo if part.spec["step"] == step]
+
+
+class _DoAfter(beam.PTransform):
+    """Does ``work(job, item)`` for each item, on whichever worker is free, once ``after`` is complete."""
+
+    def __init__(
+        self,
+        items: Sequence[Any],
+        job: Job,
+        work: Callable[[Job, Any], Iterable[Any] | None],
+        *,
+        after: beam.PCollection,
+    ) -> None:
+        super().__init__()
+        self._items = items
+        self._job = job
+        self._work = work
+        self._after = after
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Create, spread, wait, do."""
+        return (
+            pbegin
+            | "Items" >> beam.Create(list(self._items), reshuffle=False)
+            | "Spread" >> beam.Reshuffle()
+            | "Work" >> beam.FlatMap(_do, beam.pvalue.AsIter(self._after), self._job, self._work)
+        )
+
+
+def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
+    """Filtered documents to the corpus."""
+    return DropDuplicates(job, todo)
+
+
+def _do(
+    item: Any, _after: Iterable[Any], job: Job, work: Callable[[Job, Any], Iterable[Any] | None]
+) -> Iterator[Any]:
+    yield from work(job, item) or ()
+
+
+def _pair(gathered: tuple[int, Iterable[bytes]]) -> bytes:
+    _, blocks = gathered
+    return candidate_pairs(np.frombuffer(b"".join(blocks), dtype=ENTRY)).tobytes()
+
+
+def _decide(part: Planned, pairs: Iterable[bytes], job: Job) -> None:
+    decide_all(job, part, pairs)

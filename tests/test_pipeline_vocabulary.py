@@ -1,0 +1,70 @@
+"""The stage that trains the tokenizer on the corpus."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import CORPUS
+from pipeline.runs import Folder, Manifest
+from tests.conftest import RunStage
+from tests.document_parts import document, table, write_parts
+from tokenizer.config import TokenizerSettings
+from tokenizer.encode import Tokenizer
+from tokenizer.files import TOKENIZER_JSON, read_gpt2
+from tokenizer.train import sampled, train
+
+TEXTS = [f"the cat number {i} sat on the mat; there were {i * i} other cats then\n" for i in range(200)]
+
+
+def corpus(run: Folder) -> Manifest:
+    rows = [document(f"{i:032x}", text, cluster=f"{i:032x}") for i, text in enumerate(TEXTS)]
+    return write_parts(run, "dedupe", [table(rows[:70], CORPUS), table(rows[70:], CORPUS)])
+
+
+def test_a_small_corpus_is_used_whole(run: Folder, run_stage: RunStage) -> None:
+    manifest = run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=corpus(run))
+    assert manifest.counts.to_json() == {"in": 200, "kept": 200, "rejected": {}}
+    folder = Path((run / "tokenizer").path())
+    tokenizer = Tokenizer.load(folder)
+    vocabulary = train(TEXTS, 300)
+    assert read_gpt2(folder / "vocab.json", folder / "merges.txt") == vocabulary
+    digest = hashlib.sha256((folder / TOKENIZER_JSON).read_bytes()).hexdigest()
+    assert manifest.facts == {"vocab_size": tokenizer.vocab_size, "merges": 43, "tokenizer": digest}
+    assert tokenizer.digest == digest
+
+
+def test_a_large_corpus_is_sampled_by_id(run: Folder, run_stage: RunStage) -> None:
+    num_bytes = sum(len(text) for text in TEXTS)
+    settings = TokenizerSettings(vocab_size=270, sample_bytes=num_bytes // 4)
+    manifest = run_stage("tokenizer", settings, dedupe=corpus(run))
+    fraction = settings.sample_bytes / num_bytes
+    chosen = [text for i, text in enumerate(TEXTS) if sampled(f"{i:032x}", fraction)]
+    assert 20 < len(chosen) < 90
+    assert manifest.counts.kept == len(chosen)
+    assert manifest.counts.rejected == {"not_sampled": 200 - len(chosen)}
+    folder = Path((run / "tokenizer").path())
+    assert read_gpt2(folder / "vocab.json", folder / "merges.txt") == train(chosen, 270)
+
+
+def test_training_again_gives_the_same_bytes(run: Folder, run_stage: RunStage) -> None:
+    def build() -> bytes:
+        return run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=corpus(run)).encode()
+
+    first = build()
+    (run / "tokenizer").remove(["manifest.json", "vocabulary.json"])
+    assert build() == first
+
+
+@pytest.mark.parametrize("texts", [TEXTS, []])
+def test_a_vocabulary_too_large_for_the_corpus_names_the_largest(
+    run: Folder, run_stage: RunStage, texts: list[str]
+) -> None:
+    rows: list[dict[str, Any]] = [document(f"{i}", text, cluster="c") for i, text in enumerate(texts)]
+    manifest = write_parts(run, "dedupe", [table(rows, CORPUS)])
+    with pytest.raises(InputError, match=r"vocab_size: .* set vocab_size to \d+ or less") as error:
+        run_stage("tokenizer", TokenizerSettings(vocab_size=50257), dedupe=manifest)
+    most = int(str(error.value).split("set vocab_size to ")[1].split()[0])
+    assert run_stage("tokenizer", TokenizerSettings(vocab_size=most), dedupe=manifest)
