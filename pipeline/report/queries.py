@@ -1,0 +1,162 @@
+"""What is measured: each statistic with its title, its definition, and the SQL that is all of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statistic: a name, how people call it, what it is in one line, and the SQL (DuckDB's) for it.
+
+    ``tables`` are the run's tables that it reads: where one is not there yet, it is left out.
+    """
+
+    name: str
+    title: str
+    definition: str
+    tables: tuple[str, ...]
+    sql: str
+
+
+QUERIES = (
+    Query(
+        "corpus",
+        "Corpus",
+        "What is left after deduplication: documents, words (runs of non-space), bytes of UTF-8 text.",
+        ("corpus",),
+        """\
+SELECT count(*) AS documents,
+       coalesce(sum(num_words), 0)::BIGINT AS words,
+       coalesce(sum(strlen(text)), 0)::BIGINT AS bytes
+FROM corpus""",
+    ),
+    Query(
+        "tokens",
+        "Tokens",
+        "What the shards hold, by split: documents, sentences, and tokens with each document's end-of-text.",
+        ("shard_documents",),
+        """\
+SELECT split, count(*) AS documents,
+       sum(num_sentences)::BIGINT AS sentences,
+       sum(num_tokens)::BIGINT AS tokens
+FROM shard_documents
+GROUP BY split ORDER BY split""",
+    ),
+    Query(
+        "karma_threshold",
+        "Links by least karma",
+        "How many links each least karma would let through, a link's karma being its best submission's "
+        "score; owners' opt-outs are not taken off.",
+        ("submissions",),
+        """\
+SELECT threshold, count(*) FILTER (karma >= threshold) AS links
+FROM (SELECT max(score) AS karma FROM submissions GROUP BY key),
+     (VALUES (1), (2), (3), (5), (10)) AS least (threshold)
+GROUP BY threshold ORDER BY threshold""",
+    ),
+    Query(
+        "fetch_outcomes",
+        "Fetch outcomes",
+        "What became of each link, at its last try.",
+        ("ledger",),
+        """\
+SELECT outcome, count(*) AS links
+FROM (SELECT arg_max(outcome, attempt) AS outcome FROM ledger GROUP BY id)
+GROUP BY outcome ORDER BY links DESC, outcome""",
+    ),
+    Query(
+        "document_lengths",
+        "Document length",
+        "Documents of the corpus by their number of words; each class reaches to twice where it begins.",
+        ("corpus",),
+        """\
+SELECT (2 ** floor(log2(greatest(num_words, 1))))::BIGINT AS words_from, count(*) AS documents
+FROM corpus
+GROUP BY words_from ORDER BY words_from""",
+    ),
+    Query(
+        "karma",
+        "Karma",
+        "Documents of the corpus by their link's karma; each class reaches to twice where it begins, "
+        "and the first has all below 2.",
+        ("corpus",),
+        """\
+SELECT (2 ** floor(log2(greatest(karma, 1))))::BIGINT AS karma_from, count(*) AS documents
+FROM corpus
+GROUP BY karma_from ORDER BY karma_from""",
+    ),
+    Query(
+        "months",
+        "Months",
+        "Documents of the corpus by the month (UTC) of their first submission.",
+        ("corpus",),
+        """\
+SELECT strftime(make_timestamp(epoch_us(created)), '%Y-%m') AS month, count(*) AS documents
+FROM corpus
+GROUP BY month ORDER BY month""",
+    ),
+    Query(
+        "languages",
+        "Languages",
+        "Documents of the corpus by the language that the detector sees in them, the 20 most frequent.",
+        ("corpus",),
+        """\
+SELECT language, count(*) AS documents, sum(num_words)::BIGINT AS words
+FROM corpus
+GROUP BY language ORDER BY documents DESC, language LIMIT 20""",
+    ),
+    Query(
+        "domains",
+        "Domains",
+        "The 20 registrable domains with the most documents in the corpus, by the URL that was linked.",
+        ("corpus", "links"),
+        """\
+SELECT domain, count(*) AS documents, sum(num_words)::BIGINT AS words
+FROM corpus JOIN links USING (id)
+GROUP BY domain ORDER BY documents DESC, domain LIMIT 20""",
+    ),
+    Query(
+        "subreddits",
+        "Subreddits",
+        "The 20 subreddits that submitted the most documents of the corpus; "
+        "a document of several counts in each.",
+        ("corpus",),
+        """\
+SELECT subreddit, count(*) AS documents
+FROM (SELECT unnest(subreddits) AS subreddit FROM corpus)
+GROUP BY subreddit ORDER BY documents DESC, subreddit LIMIT 20""",
+    ),
+    Query(
+        "cluster_sizes",
+        "Clusters of duplicates",
+        "Groups of documents that are alike by the number of documents in them; 10 stands for 10 and more.",
+        ("clusters",),
+        """\
+SELECT least(documents, 10) AS documents, count(*) AS clusters
+FROM (SELECT count(*) AS documents FROM clusters GROUP BY cluster)
+WHERE documents > 1
+GROUP BY ALL ORDER BY documents""",
+    ),
+    Query(
+        "similarities",
+        "Similarity of duplicates",
+        "Documents removed as duplicates by their Jaccard similarity to the one kept; 1 where equal.",
+        ("clusters",),
+        """\
+SELECT floor(round(similarity::DOUBLE, 3) * 20) / 20 AS similarity_from, count(*) AS documents
+FROM clusters
+WHERE NOT kept
+GROUP BY similarity_from ORDER BY similarity_from""",
+    ),
+    Query(
+        "shards",
+        "Shards",
+        "Each shard's documents, sentences and tokens.",
+        ("shard_documents",),
+        """\
+SELECT split, shard, count(*) AS documents,
+       sum(num_sentences)::BIGINT AS sentences,
+       sum(num_tokens)::BIGINT AS tokens
+FROM shard_documents
+GROUP BY split, shard ORDER BY split, shard""",
+    ),
+)

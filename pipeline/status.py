@@ -1,0 +1,227 @@
+"""How far a run is, and what became of every record: read from manifests and sidecars, without Beam."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError
+from pipeline.runs import MANIFEST, Counts, Folder, Part, read_manifest, read_sidecar
+from pipeline.stages import BY_NAME, STAGES, read_plan
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COUNTED = tuple(stage for stage in STAGES if stage.name != "tokenizer")
+
+# What a stage takes in and what it keeps, as people call them.
+UNITS = {
+    "collect": ("posts", "submissions"),
+    "link": ("submissions", "links"),
+    "fetch": ("links", "pages"),
+    "extract": ("pages", "documents"),
+    "filter": ("documents", "documents"),
+    "dedupe": ("documents", "documents"),
+    "shard": ("documents", "documents"),
+}
+
+_BAR_WIDTH = 8
+_SIDECARS_AT_ONCE = 16  # an object store answers each in tens of milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One stage: its counts so far, its parts (those that only prepare others with them), bytes, seconds.
+
+    A stage that is not begun has zeros throughout.
+    """
+
+    counts: Counts
+    num_parts: int
+    num_done: int
+    num_bytes: int  # of its finished parts' files
+    seconds: float  # of work, over all parts: those of parts done side by side add up
+    finished: bool  # it has its manifest
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``webtext status --json``."""
+        return {
+            **self.counts.to_json(),
+            "parts": self.num_parts,
+            "parts_done": self.num_done,
+            "bytes": self.num_bytes,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerStatus:
+    """The run's tokenizer: its ids, the SHA-256 of tokenizer.json, the documents it was trained on."""
+
+    vocab_size: int
+    digest: str
+    num_documents: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in ``webtext status --json``."""
+        return {"vocab_size": self.vocab_size, "digest": self.digest, "documents": self.num_documents}
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A run: its seven counted stages in their order, begun or not, and its tokenizer once it is trained."""
+
+    run: str
+    stages: Mapping[str, StageStatus]
+    tokenizer: TokenizerStatus | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``webtext status --json`` prints it."""
+        return {
+            "run": self.run,
+            "stages": {name: stage.to_json() for name, stage in self.stages.items()},
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
+        }
+
+
+def read_status(run: Folder) -> Status:
+    """Reads how far a run is.
+
+    Raises:
+        InputError: There is no run, or a manifest of it is damaged.
+    """
+    require_run(run)
+    return Status(
+        run=run.uri,
+        stages={stage.name: _read_stage(run / stage.folder) for stage in COUNTED},
+        tokenizer=_read_tokenizer(run / BY_NAME["tokenizer"].folder),
+    )
+
+
+def require_run(run: Folder) -> None:
+    """Raises InputError, telling what to do, unless the folder holds a run."""
+    if "webtext.toml" in run.sizes() or any((run / stage.folder).sizes() for stage in STAGES):
+        return
+    raise InputError(
+        f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote (run.dir in its "
+        "settings file), or start the run with `webtext build`."
+    )
+
+
+def _read_stage(folder: Folder) -> StageStatus:
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        parts = list(manifest.parts)
+        done = _sidecars(folder, [part.name for part in parts])
+        num_parts = len(parts)
+    else:
+        present = {name.removesuffix(".json") for name in folder.sizes() if name.endswith(".json")}
+        plan = read_plan(folder)
+        done = parts = _sidecars(folder, sorted(present if plan is None else present.intersection(plan)))
+        num_parts = len(parts if plan is None else plan)
+    return StageStatus(
+        counts=Counts.total(part.counts for part in parts if part.counts is not None),
+        num_parts=num_parts,
+        num_done=len(parts),
+        num_bytes=sum(file.bytes for part in parts for file in part.files),
+        seconds=sum(part.seconds for part in done),
+        finished=manifest is not None,
+    )
+
+
+def _sidecars(folder: Folder, names: Sequence[str]) -> list[Part]:
+    """The sidecars that can be read, of the parts named."""
+    with ThreadPoolExecutor(_SIDECARS_AT_ONCE) as pool:
+        found = pool.map(lambda name: read_sidecar(folder, name), names)
+        return [part for part in found if part is not None]
+
+
+def _read_tokenizer(folder: Folder) -> TokenizerStatus | None:
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    digests = {file.name: file.sha256 for part in manifest.parts for file in part.files}
+    try:
+        return TokenizerStatus(
+            vocab_size=int(manifest.facts["vocab_size"]),
+            digest=digests["tokenizer.json"],
+            num_documents=manifest.counts.kept,
+        )
+    except KeyError as error:
+        raise InputError(
+            f"{folder.uri}/{MANIFEST} does not name {error}: run `webtext build --force tokenizer`."
+        ) from error
+
+
+def waterfall(status: Status) -> "RenderableType":
+    """The run as a table: a row a stage, from posts to documents in shards, every rejection's reason."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=status.run,
+        title_justify="left",
+        caption=_caption(status),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("stage", no_wrap=True)
+    for name in ("in", "kept", "of in"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("rejected", no_wrap=True)
+    for name, stage in status.stages.items():
+        begun = stage.num_parts > 0
+        unit_in, unit_kept = UNITS[name]
+        table.add_row(
+            Text(f"{name}\n{_progress(stage)}"),
+            f"{stage.counts.num_in:,}\n{unit_in}" if begun else "",
+            f"{stage.counts.kept:,}\n{unit_kept}" if begun else "",
+            percentage(stage.counts.kept, stage.counts.num_in),
+            Text("\n".join(_rejections(stage.counts))),
+            style="" if begun else "dim",
+        )
+    return table
+
+
+def _progress(stage: StageStatus) -> str:
+    if stage.finished:
+        return byte_size(stage.num_bytes)
+    return f"{stage.num_done:,}/{stage.num_parts:,} parts" if stage.num_parts else "not begun"
+
+
+def _rejections(counts: Counts) -> Iterator[str]:
+    """A line a reason, the most frequent first: a bar in proportion to what came in, number and reason."""
+    width = max((len(f"{num:,}") for num in counts.rejected.values()), default=0)
+    for reason, num in sorted(counts.rejected.items(), key=lambda item: (-item[1], item[0])):
+        if num:
+            yield f"{_bar(num, counts.num_in)} {num:>{width},} {reason}"
+
+
+def _bar(num: int, of: int) -> str:
+    eighths = max(1, round(num / of * _BAR_WIDTH * 8))
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(_BAR_WIDTH)
+
+
+def _caption(status: Status) -> str:
+    one = status.tokenizer
+    if one is None:
+        return "tokenizer: not trained yet"
+    return f"tokenizer: {one.vocab_size:,} ids, trained on {one.num_documents:,} documents"
+
+
+def percentage(num: int, of: int) -> str:
+    """``12.3 %``; empty where there is nothing to compare with."""
+    return f"{num / of:.1%}".replace("%", " %") if of else ""
+
+
+def byte_size(num: float) -> str:
+    """Bytes as people read them, in powers of 1,000: ``12.3 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num < 1000:
+            return f"{num:,.0f} bytes" if unit == "bytes" else f"{num:.1f} {unit}"
+        num /= 1000
+    return f"{num:,.1f} TB"

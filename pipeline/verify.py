@@ -1,0 +1,446 @@
+"""Checks a run from end to end: bytes against checksums, counts against rows, every reference both ways.
+
+First each finished stage by itself: its manifest, and every file of it. What is damaged there is not looked
+into further. Then what the tables say of each other: ids, the WARC records behind the documents, the tokens.
+"""
+
+import hashlib
+import io
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import InputError
+from pipeline.records import SHARD_DOCUMENTS
+from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_manifest, read_sidecar
+from pipeline.stages import STAGES, Stage, total_facts
+from pipeline.status import require_run
+from pipeline.urls import parse
+
+_CHUNK = 1 << 22
+_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException, zlib.error)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be: the file, what is wrong with it, and what to do."""
+
+    where: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """A stage with its manifest."""
+
+    stage: Stage
+    folder: Folder
+    manifest: Manifest
+
+    def problem(self, name: str, what: str) -> Problem:
+        return _problem(self.stage, self.folder, name, what)
+
+    def files(self) -> Iterator[File]:
+        for part in self.manifest.parts:
+            yield from part.files
+
+    def table(self, part: Part, suffix: str, columns: list[str]) -> pa.Table:
+        return self.folder.read_table(f"{part.name}{suffix}", columns)
+
+
+def _problem(stage: Stage, folder: Folder, name: str, what: str) -> Problem:
+    remedy = f"run the same `webtext build` again with `--force {stage.name}`"
+    return Problem(f"{folder.uri}/{name}", what, remedy)
+
+
+def verify(run: Folder, *, on_progress: Progress | None = None) -> list[Problem]:
+    """Checks every finished stage of a run; an empty list says that all is as it was written.
+
+    Args:
+        run: The run directory.
+        on_progress: Told how many bytes have been read of how many there are to read.
+
+    Raises:
+        InputError: There is no run, or none of its stages is finished.
+    """
+    require_run(run)
+    problems: list[Problem] = []
+    stages = _read_manifests(run, problems)
+    if not stages and not problems:
+        raise InputError(
+            f"{run.uri}: no stage is finished, so there is nothing to verify: run `webtext build`."
+        )
+    for one in stages.values():
+        problems += _guarded(one, _check_manifest(one, stages))
+    count = _Bytes(sum(file.bytes for one in stages.values() for file in one.files()), on_progress)
+    for one in list(stages.values()):
+        found = list(_guarded(one, _check_files(one, count)))
+        problems += found
+        if found:
+            del stages[one.stage.name]  # its tables cannot be taken at their word
+    for name, check in _CONTENTS.items():
+        if name in stages:
+            problems += _guarded(stages[name], check(stages))
+    return problems
+
+
+class _Bytes:
+    """How many bytes were read, told to whoever waits."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._total = total
+        self._done = 0
+        self._on_progress = on_progress
+
+    def add(self, num_bytes: int) -> None:
+        self._done += num_bytes
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._total)
+
+
+def _guarded(one: _Finished, found: Iterable[Problem]) -> Iterator[Problem]:
+    """What a check finds; where it cannot go on, that is a problem too."""
+    try:
+        yield from found
+    except _DAMAGE as error:
+        yield one.problem(MANIFEST, f"the stage's files do not fit together: {error!r}")
+
+
+# --- manifests --------------------------------------------------------------------------------------------
+
+
+def _read_manifests(run: Folder, problems: list[Problem]) -> dict[str, _Finished]:
+    stages = {}
+    for stage in STAGES:
+        folder = run / stage.folder
+        try:
+            manifest = read_manifest(folder)
+            if manifest is None:
+                continue
+            if manifest.encode() != folder.read(MANIFEST) or manifest.stage != stage.name:
+                problems.append(_problem(stage, folder, MANIFEST, "is not as it was written"))
+        except (InputError, *_DAMAGE) as error:
+            problems.append(_problem(stage, folder, MANIFEST, f"cannot be read ({error})"))
+            continue
+        stages[stage.name] = _Finished(stage, folder, manifest)
+    return stages
+
+
+def _check_manifest(one: _Finished, stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    manifest = one.manifest
+    for part in manifest.parts:
+        sidecar = read_sidecar(one.folder, part.name)
+        if sidecar is None:
+            yield one.problem(f"{part.name}.json", "is missing or damaged")
+        elif _content(sidecar) != _content(part):
+            yield one.problem(f"{part.name}.json", f"does not say what {MANIFEST} says")
+        if part.counts is not None and not _reconciles(part.counts):
+            yield one.problem(f"{part.name}.json", f"counts do not reconcile: {part.counts.to_json()}")
+    if Counts.total(part.counts for part in manifest.counted() if part.counts) != manifest.counts:
+        yield one.problem(MANIFEST, "its counts are not the sum of its parts'")
+    if {**manifest.facts, **total_facts(manifest.parts)} != manifest.facts:
+        yield one.problem(MANIFEST, "its facts are not those of its parts together")
+    for name in one.stage.after:
+        before = stages.get(name)
+        if before is None:
+            yield one.problem(MANIFEST, f"was made from {name}, which is not finished or is damaged")
+        elif manifest.inputs.get(name) != before.manifest.digest():
+            yield one.problem(MANIFEST, f"was made from other files than {name} has now")
+        elif name == one.stage.after[0] and manifest.counts.num_in != before.manifest.counts.kept:
+            took, kept = manifest.counts.num_in, before.manifest.counts.kept
+            yield one.problem(MANIFEST, f"took in {took:,} records, but {name} kept {kept:,}")
+
+
+def _content(part: Part) -> dict[str, Any]:
+    """What a manifest and a sidecar both say of a part."""
+    return {key: value for key, value in part.to_json().items() if key not in ("seconds", "fingerprint")}
+
+
+def _reconciles(counts: Counts) -> bool:
+    return counts.num_in == counts.kept + sum(counts.rejected.values())
+
+
+# --- files ------------------------------------------------------------------------------------------------
+
+
+def _check_files(one: _Finished, count: _Bytes) -> Iterator[Problem]:
+    """Presence, size, SHA-256 and, of Parquet, rows; the first that is wrong with a file."""
+    sizes = one.folder.sizes()
+    for file in one.files():
+        if file.name not in sizes:
+            yield one.problem(file.name, "is missing")
+        elif sizes[file.name] != file.bytes:
+            yield one.problem(file.name, f"has {sizes[file.name]:,} bytes instead of {file.bytes:,}")
+        else:
+            what = _check_file(one.folder, file, count)
+            if what:
+                yield one.problem(file.name, what)
+
+
+def _check_file(folder: Folder, file: File, count: _Bytes) -> str:
+    """What is wrong with a file; empty where nothing is."""
+    digest = hashlib.sha256()
+    try:
+        with folder.open(file.name) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                count.add(len(chunk))
+            if digest.hexdigest() != file.sha256:
+                return "its bytes have changed since they were written (another SHA-256)"
+            if file.name.endswith(".parquet"):
+                num_rows = pq.ParquetFile(stream).metadata.num_rows
+                if num_rows != file.rows:
+                    return f"has {num_rows:,} rows, and {MANIFEST} says {file.rows:,}"
+    except _DAMAGE as error:
+        return f"cannot be read ({error})"
+    return ""
+
+
+# --- contents ---------------------------------------------------------------------------------------------
+
+
+def _check_submissions(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    yield from _check_kept(stages["collect"])
+
+
+def _check_kept(one: _Finished) -> Iterator[Problem]:
+    """The main table of a part has its kept records, and the table of rejections, if any, the others."""
+    for part in one.manifest.counted():
+        rows = {file.name: file.rows for file in part.files}
+        counts = part.counts or Counts(0, 0)
+        name = f"{part.name}.parquet"
+        if rows.get(name) != counts.kept:
+            yield one.problem(name, f"has {rows.get(name):,} rows, but {counts.kept:,} records were kept")
+        if f"{part.name}.rejected.parquet" in rows:
+            reasons = one.table(part, ".rejected.parquet", ["reason"])["reason"].to_pylist()
+            if Counter(reasons) != Counter(counts.rejected):
+                yield one.problem(f"{part.name}.rejected.parquet", "its reasons are not those counted")
+
+
+def _check_links(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    one = stages["link"]
+    yield from _check_kept(one)
+    ids = [one.table(part, ".parquet", ["id"])["id"] for part in one.manifest.counted()]
+    num_ids = len(
+        pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string()).unique()
+    )
+    if num_ids != one.manifest.counts.kept:
+        num_links = one.manifest.counts.kept
+        yield one.problem(MANIFEST, f"{num_links:,} links have only {num_ids:,} different ids")
+
+
+def _check_pages(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    one = stages["fetch"]
+    for part in one.manifest.counted():
+        name = f"{part.name}.ledger.parquet"
+        ledger = one.table(part, ".ledger.parquet", _LEDGER_COLUMNS).sort_by("attempt")
+        last = ledger.group_by("id", use_threads=False).aggregate([("outcome", "last")])
+        outcomes = Counter(last["outcome_last"].to_pylist())
+        counts = part.counts or Counts(0, 0)
+        if outcomes.pop("fetched", 0) != counts.kept or outcomes != Counter(counts.rejected):
+            yield one.problem(name, "the outcomes of its links are not those counted")
+        links = stages.get("link")
+        if links is not None:
+            asked = _ids_of_part(links, part.name)
+            yield from _compare(one, name, last["id"], asked, "links")
+            yield from _compare(one, name, asked, last["id"], "outcomes")
+        yield from _check_records(one, ledger.filter(pc.equal(ledger["outcome"], "fetched")))
+
+
+_LEDGER_COLUMNS = ["id", "attempt", "outcome", "final_url", "warc", "offset", "length"]
+
+
+def _check_records(one: _Finished, rows: pa.Table) -> Iterator[Problem]:
+    """Each row's place in a WARC file is one whole response record of its URL."""
+    known = {file.name: file.bytes for file in one.files()}
+    for warc in rows["warc"].unique().to_pylist():
+        if warc not in known:
+            yield one.problem(warc, f"is named by a ledger, but not by {MANIFEST}")
+            continue
+        here = rows.filter(pc.equal(rows["warc"], warc)).sort_by("offset").to_pylist()
+        with one.folder.open(warc) as stream, io.BufferedReader(stream, _CHUNK) as buffered:
+            for row in here:
+                what = "it ends behind the file's end"
+                if 0 <= row["offset"] <= row["offset"] + row["length"] <= known[warc]:
+                    buffered.seek(row["offset"])
+                    what = _check_record(buffered.read(row["length"]), row["final_url"])
+                if what:
+                    yield one.problem(warc, f"record of {row['id']} at byte {row['offset']:,}: {what}")
+
+
+def _check_record(data: bytes, url: str | None) -> str:
+    """What is wrong with the bytes of a gzipped response record; empty where nothing is."""
+    from fastwarc.warc import ArchiveIterator, WarcRecordType
+
+    member = zlib.decompressobj(wbits=31)
+    try:
+        raw = member.decompress(data, _CHUNK)
+        rest = member.unconsumed_tail
+        while rest and member.decompress(rest, _CHUNK):
+            rest = member.unconsumed_tail
+        if not member.eof or member.unused_data:
+            return "its length is not that of one record"
+        record = next(ArchiveIterator(io.BytesIO(raw), parse_http=False), None)
+    except _DAMAGE as error:
+        return f"cannot be read ({error})"
+    if record is None or record.record_type != WarcRecordType.response:
+        return "is not a response"
+    target = str(record.headers.get("WARC-Target-URI", "")).strip("<>")
+    return "" if _same_url(target, url or "") else f"is of {target}, not of {url}"
+
+
+def _same_url(left: str, right: str) -> bool:
+    if left == right:
+        return True
+    parsed = parse(left), parse(right)
+    return parsed[0] is not None and parsed[1] is not None and parsed[0].href == parsed[1].href
+
+
+def _ids_of_part(one: _Finished, name: str) -> pa.ChunkedArray:
+    """The ids in a part's main table; none if the stage has no such part."""
+    if any(part.name == name for part in one.manifest.parts):
+        return one.folder.read_table(f"{name}.parquet", ["id"])["id"]
+    return pa.chunked_array([], pa.string())
+
+
+def _compare(
+    one: _Finished, name: str, values: pa.ChunkedArray, among: pa.ChunkedArray, what: str
+) -> Iterator[Problem]:
+    """A problem if some of ``values`` are not ``among`` those that they must come from."""
+    strange = values.filter(pc.invert(pc.is_in(values, value_set=among.combine_chunks())))
+    if len(strange):
+        yield one.problem(name, f"{len(strange):,} records have no match among the {what}, as {strange[0]}")
+
+
+def _check_descent(name: str, before: str, suffix: str) -> Callable[..., Iterator[Problem]]:
+    """A check that each document of a stage is one of the stage before, with the same WARC record."""
+
+    def check(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+        one, parent = stages[name], stages.get(before)
+        yield from _check_kept(one)
+        if parent is None:
+            return
+        parents = {part.name: part for part in parent.manifest.counted()}
+        for part in one.manifest.counted():
+            table = f"{part.name}.parquet"
+            if part.name not in parents:
+                yield one.problem(table, f"{before} has no part of this name")
+                continue
+            among = _references(parent.table(parents[part.name], suffix, _REFERENCE))
+            yield from _compare(
+                one, table, _references(one.table(part, ".parquet", _REFERENCE)), among, before
+            )
+
+    return check
+
+
+_REFERENCE = ["id", "warc", "offset", "length"]
+
+
+def _references(table: pa.Table) -> pa.ChunkedArray:
+    """Id, WARC file, offset and length of each row, as one text; null where there is no WARC record."""
+    columns = [pc.cast(table[name], pa.string()) for name in _REFERENCE]
+    return pc.binary_join_element_wise(*columns, " ")
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+def _check_shards(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    from tokenizer.files import TOKENIZER_JSON, parse_tokenizer_json
+    from tokenizer.vocabulary import END_OF_TEXT
+
+    one, tokenizer, corpus = stages["shard"], stages.get("tokenizer"), stages.get("dedupe")
+    documents = _shard_documents(one)
+    if documents.num_rows != one.manifest.counts.kept:
+        rows, kept = documents.num_rows, one.manifest.counts.kept
+        yield one.problem(MANIFEST, f"its tables have {rows:,} documents, but {kept:,} were kept")
+    if corpus is not None:
+        columns = [_ids_of_part(corpus, part.name) for part in corpus.manifest.counted()]
+        ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        yield from _compare(one, MANIFEST, documents["id"], ids, "corpus")
+        yield from _compare(one, MANIFEST, ids, documents["id"], "shards")
+        if len(documents["id"].unique()) != documents.num_rows:
+            yield one.problem(MANIFEST, "some documents are in the shards more than once")
+    if tokenizer is None:
+        return
+    data = tokenizer.folder.read(TOKENIZER_JSON)
+    if one.manifest.facts["tokenizer"] != hashlib.sha256(data).hexdigest():
+        yield one.problem(MANIFEST, "its tokens are not of the tokenizer that the run has")
+    vocabulary = parse_tokenizer_json(data, TOKENIZER_JSON)
+    vocab_size, end = vocabulary.vocab_size, vocabulary.specials[END_OF_TEXT]
+    for split, shard in sorted({(row["split"], row["shard"]) for row in _pairs(documents)}):
+        rows = documents.filter((pc.field("split") == split) & (pc.field("shard") == shard))
+        yield from _check_shard(one, f"{split}-{shard:05d}", rows.sort_by("sequence"), vocab_size, end)
+
+
+def _shard_documents(one: _Finished) -> pa.Table:
+    """The document tables of all shards, as one."""
+    names = [file.name for part in one.manifest.counted() for file in part.files]
+    tables = [one.folder.read_table(name) for name in names if name.endswith(".documents.parquet")]
+    return pa.concat_tables([SHARD_DOCUMENTS.empty_table(), *tables])
+
+
+def _pairs(documents: pa.Table) -> list[dict[str, Any]]:
+    pairs: list[dict[str, Any]] = documents.group_by(["split", "shard"]).aggregate([]).to_pylist()
+    return pairs
+
+
+def _check_shard(one: _Finished, name: str, rows: pa.Table, vocab_size: int, end: int) -> Iterator[Problem]:
+    """One shard's tokens, its two indexes and its rows of the document table, against each other."""
+    from tokenizer.tokenfile import parse_index
+
+    index = parse_index(one.folder.read(f"{name}.idx"), f"{name}.idx")
+    sentences = parse_index(one.folder.read(f"{name}.sentences.idx"), f"{name}.sentences.idx")
+    data = one.folder.read(f"{name}.bin")
+    if len(data) != index.end:
+        yield one.problem(f"{name}.bin", f"has {len(data):,} bytes, but {name}.idx says {index.end:,}")
+        return
+    tokens = np.frombuffer(data, index.dtype)
+    starts = index.pointers // index.dtype.itemsize
+    ends = starts + index.lengths
+    columns = {
+        key: rows[key].to_numpy() for key in ("sequence", "first_token", "num_tokens", "num_sentences")
+    }
+    expected: dict[str, npt.NDArray[Any]] = {
+        "sequence": np.arange(len(starts)),
+        "first_token": starts,
+        "num_tokens": index.lengths,
+        "num_sentences": np.diff(sentences.documents),
+    }
+    for column, values in expected.items():
+        if not np.array_equal(columns[column], values):
+            yield one.problem(f"{name}.idx", f"does not agree with the document table's {column}")
+    if len(tokens) and int(tokens.max()) >= vocab_size:
+        yield one.problem(
+            f"{name}.bin", f"holds token {tokens.max():,}, and the tokenizer has {vocab_size:,}"
+        )
+    if (index.lengths == 0).any() or (tokens[ends - 1] != end).any():
+        yield one.problem(f"{name}.bin", "not every document ends with end-of-text")
+    if sentences.end > len(data):
+        yield one.problem(f"{name}.sentences.idx", f"goes on behind the end of {name}.bin")
+
+
+_CONTENTS: Mapping[str, Callable[[Mapping[str, _Finished]], Iterator[Problem]]] = {
+    "collect": _check_submissions,
+    "link": _check_links,
+    "fetch": _check_pages,
+    "extract": _check_descent("extract", "fetch", ".ledger.parquet"),
+    "filter": _check_descent("filter", "extract", ".parquet"),
+    "dedupe": _check_descent("dedupe", "filter", ".parquet"),
+    "shard": _check_shards,
+}

@@ -1,0 +1,333 @@
+"""A whole small run, written by hand as the stages write it: for the tests of what reads runs."""
+
+import gzip
+import hashlib
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import config
+from pipeline.records import (
+    CLUSTERS,
+    CORPUS,
+    DOCUMENTS,
+    FILTERED,
+    LEDGER,
+    LINKS,
+    REJECTED,
+    SHARD_DOCUMENTS,
+    SUBMISSIONS,
+)
+from pipeline.runs import Counts, Folder, Manifest, PartWriter
+from pipeline.stages import BY_NAME, Job, Plan, Planned, _commit, part_name
+from tokenizer.config import TokenizerSettings
+from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, write_tokenizer
+from tokenizer.tokenfile import Index, document_index, index_bytes, token_dtype
+from tokenizer.vocabulary import Vocabulary
+
+SETTINGS: Mapping[str, Any] = {
+    "collect": config.CollectSettings(),
+    "link": config.LinkSettings(),
+    "fetch": config.FetchSettings(),
+    "extract": config.ExtractSettings(),
+    "filter": config.FilterSettings(),
+    "dedupe": config.DedupeSettings(),
+    "tokenizer": TokenizerSettings(vocab_size=257),
+    "shard": config.ShardSettings(),
+}
+
+NUM_PARTS = 2
+SUBREDDITS = ("news", "programming", "science", "books")
+LANGUAGES = ("en", "en", "en", "de")
+START = datetime(2019, 10, 1, tzinfo=UTC)
+FETCHED = datetime(2020, 1, 2, tzinfo=UTC)
+EXTRACTOR = "trafilatura 2.1.0"
+
+Rows = list[dict[str, Any]]
+
+
+def write_run(path: Path, num_links: int = 60, upto: str = "shard") -> Folder:
+    """Writes a run of about ``num_links`` links, up to and with one stage."""
+    run = Folder(str(path))
+    run.write("webtext.toml", b"")
+    manifests: dict[str, Manifest] = {}
+    rows: dict[int, Rows] = {}
+    for name, work in _STAGES.items():
+        inputs = {before: manifests[before] for before in BY_NAME[name].after}
+        job = Job(BY_NAME[name], run, SETTINGS[name], inputs)
+        rows = work(job, rows or _split(_links(num_links)))
+        sidecars = (path for path in Path(job.folder.path()).glob("*.json") if path.stem not in _FILES)
+        parts = tuple(Planned(path.stem, _fingerprint(path.stem)) for path in sorted(sidecars))
+        digests = {before: manifest.digest() for before, manifest in inputs.items()}
+        manifests[name] = _commit(job, Plan(parts), digests, job.fingerprint(*digests.values()))
+        if name == upto:
+            break
+    return run
+
+
+_FILES = ("tokenizer", "vocab")  # JSON files that are no sidecars
+
+
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _writer(job: Job, index: int) -> PartWriter:
+    return PartWriter(job.folder, part_name(index), _fingerprint(part_name(index)))
+
+
+def _links(num: int) -> Rows:
+    """What is known of each link, with the fates that later stages have for it."""
+    rows = []
+    for n in range(num):
+        key = hashlib.md5(str(n).encode(), usedforsecurity=False).digest()
+        url = f"https://site{n % 7}.example/{n}"
+        submissions: Rows = [
+            {
+                "id": f"s{n}x{m}",
+                "score": (n * 7 + m * 13) % 150,
+                "subreddit": SUBREDDITS[(n + m) % len(SUBREDDITS)],
+                "created": START + timedelta(hours=37 * n + m),
+            }
+            for m in range(1 + n % 3)
+        ]
+        karma = max(one["score"] for one in submissions)
+        rows.append(
+            {"key": key, "id": key.hex(), "url": url, "submissions": submissions, "karma": karma, "n": n}
+        )
+    return rows
+
+
+def _split(rows: Rows) -> dict[int, Rows]:
+    return {index: rows[index::NUM_PARTS] for index in range(NUM_PARTS)}
+
+
+def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema)
+
+
+def _collect(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    for index, rows in parts.items():
+        submissions = [
+            {**one, "key": row["key"], "domain_hash": row["n"] % 7, "url": row["url"]}
+            for row in rows
+            for one in row["submissions"]
+        ]
+        writer = _writer(job, index)
+        writer.table("parquet", _table(submissions, SUBMISSIONS))
+        num = len(submissions)
+        rejected = {"self_post": num * 2, "media_domain": num, "malformed": 3}
+        writer.commit(Counts(num * 4 + 3, num, rejected), seconds=1.5)
+    return parts
+
+
+def _link(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    kept = {}
+    for index, rows in parts.items():
+        kept[index] = [row for row in rows if row["karma"] >= 3]
+        links = [
+            {
+                **row,
+                "canonical": row["url"].removeprefix("https://"),
+                "domain": row["url"].split("/")[2],
+                "karma_max": row["karma"],
+                "karma_sum": sum(one["score"] for one in row["submissions"]),
+                "created": row["submissions"][0]["created"],
+            }
+            for row in kept[index]
+        ]
+        writer = _writer(job, index)
+        writer.table("parquet", _table(links, LINKS))
+        num_in = sum(len(row["submissions"]) for row in rows)
+        low = sum(len(row["submissions"]) for row in rows if row["karma"] < 3)
+        rejected = {"low_karma": low, "same_link": num_in - low - len(links)}
+        writer.commit(Counts(num_in, len(links), rejected), seconds=0.5)
+    return kept
+
+
+def warc_record(kind: str, url: str, body: bytes) -> bytes:
+    """One gzipped WARC record."""
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + body
+    header = (
+        f"WARC/1.1\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\n"
+        f"WARC-Record-ID: <urn:uuid:00000000-0000-0000-0000-000000000000>\r\n"
+        f"WARC-Date: 2020-01-02T00:00:00Z\r\nContent-Type: application/http; msgtype={kind}\r\n"
+        f"Content-Length: {len(http)}\r\n\r\n"
+    )
+    return gzip.compress(header.encode() + http + b"\r\n\r\n", mtime=0)
+
+
+def _text(n: int) -> str:
+    words = [f"word{(n * 31 + m * m) % 97}" for m in range(20 + n * n % 400)]
+    return " ".join(words) + f" — the end of page {n}."
+
+
+def _fetch(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    kept = {}
+    for index, rows in parts.items():
+        warc, ledger = io.BytesIO(), []
+        for row in rows:
+            outcome = {0: "http_4xx", 1: "timeout", 2: "dns"}.get(row["n"] % 16, "fetched")
+            blank = dict.fromkeys(LEDGER.names)
+            base = {**blank, "id": row["id"], "url": row["url"], "detail": "", "truncated": False}
+            if row["n"] % 10 == 0:
+                ledger.append({**base, "attempt": 1, "outcome": "timeout"})
+            last = {**base, "attempt": 1 + (row["n"] % 10 == 0), "outcome": outcome, "seconds": row["n"] / 40}
+            if outcome == "fetched":
+                body = f"<html><p>{_text(row['n'])}</p></html>".encode()
+                data = warc_record("response", row["url"] + "/", body)
+                place = {"warc": f"part-{index:05d}.warc.gz", "offset": warc.tell(), "length": len(data)}
+                warc.write(data)
+                row.update(place, final_url=row["url"] + "/", fetched=FETCHED)
+                last |= {**place, "final_url": row["final_url"], "status": 200, "bytes": len(body)}
+                last |= {"content_type": "text/html", "fetched": FETCHED}
+            elif outcome == "http_4xx":
+                last["status"] = 404
+            ledger.append(last)
+        kept[index] = [row for row in rows if "warc" in row]
+        writer = _writer(job, index)
+        with writer.open("warc.gz") as sink:
+            sink.write(warc.getvalue())
+        writer.rows(len(kept[index]))
+        writer.table("ledger.parquet", _table(ledger, LEDGER))
+        final = Counter({one["id"]: one["outcome"] for one in ledger}.values())
+        final.pop("fetched", None)
+        writer.commit(Counts(len(rows), len(kept[index]), dict(final)), seconds=30.25)
+    return kept
+
+
+def _sift(job: Job, parts: dict[int, Rows], schema: pa.Schema, reasons: Mapping[int, str]) -> dict[int, Rows]:
+    """Writes a table of documents; a link whose number modulo 23 is in ``reasons`` is rejected."""
+    kept = {}
+    for index, rows in parts.items():
+        kept[index] = [row for row in rows if row["n"] % 23 not in reasons]
+        rejected = [
+            {**row, "reason": reasons[row["n"] % 23], "value": "1"}
+            for row in rows
+            if row["n"] % 23 in reasons
+        ]
+        writer = _writer(job, index)
+        writer.table("parquet", _table(kept[index], schema))
+        writer.table("rejected.parquet", _table(rejected, REJECTED))
+        counts = Counter(row["reason"] for row in rejected)
+        writer.commit(Counts(len(rows), len(kept[index]), dict(counts)), seconds=2.0)
+    return kept
+
+
+def _clusters(kept: Rows, rejected: Rows) -> Rows:
+    rows = []
+    for lost, survivor in zip(rejected, kept, strict=False):
+        similarity = 1.0 if lost["reason"] == "exact_duplicate" else 0.7 + lost["n"] % 30 / 100
+        one = {"cluster": survivor["id"], "survivor": survivor["id"]}
+        rows.append({**one, "id": survivor["id"], "similarity": 1.0, "kept": True})
+        rows.append({**one, "id": lost["id"], "similarity": similarity, "kept": False})
+    return rows
+
+
+def _extract(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    for row in (row for rows in parts.values() for row in rows):
+        row |= {
+            "text": _text(row["n"]),
+            "title": f"Page {row['n']}",
+            "created": row["submissions"][0]["created"],
+            "subreddits": sorted({one["subreddit"] for one in row["submissions"]}),
+            "submissions": [one["id"] for one in row["submissions"]],
+            "extractor": EXTRACTOR,
+        }
+    return _sift(job, parts, DOCUMENTS, {5: "no_text"})
+
+
+def _filter(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    for row in (row for rows in parts.values() for row in rows):
+        language = LANGUAGES[row["n"] % len(LANGUAGES)]
+        row |= {"language": language, "language_score": 0.9, "num_words": len(row["text"].split())}
+    return _sift(job, parts, FILTERED, {7: "too_short", 8: "language"})
+
+
+def _dedupe(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    for row in (row for rows in parts.values() for row in rows):
+        row["cluster"] = row["id"]
+    reasons = {9: "exact_duplicate", 10: "near_duplicate"}
+    rows = [{**row, "reason": reasons.get(row["n"] % 23, "")} for part in parts.values() for row in part]
+    clusters = _clusters([r for r in rows if not r["reason"]], [r for r in rows if r["reason"]])
+    writer = PartWriter(job.folder, "clusters", _fingerprint("clusters"))
+    writer.table("parquet", _table(clusters, CLUSTERS))
+    writer.commit(None, seconds=0.25)
+    return _sift(job, parts, CORPUS, reasons)
+
+
+def _tokenizer(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    """A vocabulary of the 256 bytes and the special tokens."""
+    writer = PartWriter(job.folder, "vocabulary", _fingerprint("vocabulary"))
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokenizer(Vocabulary(()), Path(folder))
+        data = {name: (Path(folder) / name).read_bytes() for name in (VOCAB_JSON, MERGES_TXT, TOKENIZER_JSON)}
+    for name, content in data.items():
+        with writer.open_named(name) as sink:
+            sink.write(content)
+    num = sum(map(len, parts.values()))
+    facts = {"vocab_size": 257, "tokenizer": hashlib.sha256(data[TOKENIZER_JSON]).hexdigest()}
+    writer.commit(Counts(num, num), seconds=1.0, facts=facts)
+    return parts
+
+
+def _shard(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+    for index, rows in parts.items():
+        writer = _writer(job, index)
+        table: Rows = []
+        for split, chosen in {"train": rows[:-1], "val": rows[-1:]}.items():
+            table += _write_split(writer, split, index, chosen) if chosen else []
+        writer.table("documents.parquet", _table(table, SHARD_DOCUMENTS))
+        digest = job.inputs["tokenizer"].facts["tokenizer"]
+        writer.commit(Counts(len(rows), len(rows)), seconds=0.75, facts={"tokenizer": digest})
+    return parts
+
+
+def _write_split(writer: PartWriter, split: str, shard: int, rows: Rows) -> Rows:
+    """Each document as its bytes' tokens and end-of-text; all of it but the end is one sentence."""
+    ids = np.zeros(256, token_dtype(257))
+    for token, spelled in enumerate(Vocabulary(()).tokens):
+        ids[spelled[0]] = token
+    encoded = [np.append(ids[list(row["text"].encode())], 256).astype(ids.dtype) for row in rows]
+    lengths = [len(one) for one in encoded]
+    placed = document_index(ids.dtype, lengths)
+    sentences = Index(ids.dtype, placed.lengths - 1, placed.pointers, placed.documents)
+    for suffix, data, num in (
+        ("bin", np.concatenate(encoded).tobytes(), sum(lengths)),
+        ("idx", index_bytes(placed), len(rows)),
+        ("sentences.idx", index_bytes(sentences), len(rows)),
+    ):
+        with writer.open_named(f"{split}-{shard:05d}.{suffix}") as sink:
+            sink.write(data)
+        writer.rows(num)
+    return [
+        {
+            "id": row["id"],
+            "split": split,
+            "shard": shard,
+            "sequence": sequence,
+            "first_token": int(placed.pointers[sequence]) // ids.itemsize,
+            "num_tokens": lengths[sequence],
+            "num_sentences": 1,
+        }
+        for sequence, row in enumerate(rows)
+    ]
+
+
+_STAGES: Mapping[str, Any] = {
+    "collect": _collect,
+    "link": _link,
+    "fetch": _fetch,
+    "extract": _extract,
+    "filter": _filter,
+    "dedupe": _dedupe,
+    "tokenizer": _tokenizer,
+    "shard": _shard,
+}

@@ -1,0 +1,224 @@
+"""Every kind of damage to a run is found, named, and never raises."""
+
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic_run import write_run
+
+from pipeline.errors import InputError
+from pipeline.runs import Folder
+from pipeline.verify import Problem, verify
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Folder:
+    return write_run(tmp_path / "run")
+
+
+def test_a_whole_run_has_no_problems_and_all_bytes_are_read(run: Folder) -> None:
+    told: list[tuple[int, int]] = []
+    assert verify(run, on_progress=lambda done, total: told.append((done, total))) == []
+    assert told[-1][0] == told[-1][1] > 0
+
+
+@pytest.mark.parametrize("upto", ["collect", "link", "fetch", "extract", "dedupe", "tokenizer"])
+def test_a_run_on_its_way_is_checked_as_far_as_it_is(tmp_path: Path, upto: str) -> None:
+    assert verify(write_run(tmp_path / "run", upto=upto)) == []
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_damage_to_any_file_is_found_and_named(run: Folder, turn: int) -> None:
+    files = sorted(path for path in Path(run.path()).glob("*/*") if path.name != "manifest.json")
+    assert len(files) > 40
+    for index, path in enumerate(files[turn::2]):
+        damage = (_flip, _cut, _remove)[(turn + index) % 3]
+        data = path.read_bytes()
+        damage(path)
+        problems = verify(run)
+        assert str(path) in {problem.where for problem in problems}, path
+        stage_folder = path.parent.name
+        assert any(f"--force {_VERBS[stage_folder]}" in problem.remedy for problem in problems)
+        path.write_bytes(data)
+
+
+_VERBS = {
+    "submissions": "collect",
+    "links": "link",
+    "pages": "fetch",
+    "documents": "extract",
+    "filtered": "filter",
+    "corpus": "dedupe",
+    "tokenizer": "tokenizer",
+    "shards": "shard",
+}
+
+
+def test_any_damage_to_a_manifest_is_a_problem_and_no_exception(run: Folder) -> None:
+    path = Path(run.path("documents/manifest.json"))
+    data = path.read_bytes()
+    for position in range(0, len(data), 97):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
+        assert verify(run), position
+        path.write_bytes(data[:position])
+        assert verify(run), position
+
+
+def _rewrite(run: Folder, name: str, change: Callable[[dict[str, object]], None]) -> None:
+    path = Path(run.path(name))
+    value = json.loads(path.read_bytes())
+    change(value)
+    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def _tamper(run: Folder, name: str, data: bytes) -> None:
+    """Puts other bytes in place of a file, as a defect would have written them: every checksum is right."""
+    folder, _, file_name = name.partition("/")
+    Path(run.path(name)).write_bytes(data)
+
+    def put(file: dict[str, object]) -> None:
+        if file["name"] == file_name:
+            file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    part = file_name.split(".")[0].replace("train-", "part-")
+    for sidecar in (f"{folder}/{part}.json", f"{folder}/manifest.json"):
+        value = json.loads(run.read(sidecar))
+        for one in value.get("parts", [value]):
+            for file in one["files"]:
+                put(file)
+        run.write(sidecar, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _tamper_table(run: Folder, name: str, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    table = run.read_table(name)
+    rows = table.to_pylist()
+    change(rows)
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), sink)
+    _tamper(run, name, sink.getvalue())
+
+
+def _swap(column: str) -> Callable[[list[dict[str, Any]]], None]:
+    def change(rows: list[dict[str, Any]]) -> None:
+        rows[0][column], rows[1][column] = rows[1][column], rows[0][column]
+
+    return change
+
+
+def _set(column: str, value: object) -> Callable[[list[dict[str, Any]]], None]:
+    def change(rows: list[dict[str, Any]]) -> None:
+        rows[-1][column] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "what"),
+    [
+        ("links/part-00000.parquet", _set("id", "0" * 32), "match among the links"),
+        ("pages/part-00001.ledger.parquet", _set("id", "0" * 32), "match among the outcomes"),
+        ("pages/part-00001.ledger.parquet", _set("outcome", "dns"), "outcomes of its links are not those"),
+        ("pages/part-00001.ledger.parquet", _swap("final_url"), "at byte 0: is of https://site"),
+        ("pages/part-00001.ledger.parquet", _set("offset", 1), "at byte 1: cannot be read"),
+        ("pages/part-00001.ledger.parquet", _set("length", 10**9), "behind the file's end"),
+        ("pages/part-00001.ledger.parquet", _set("length", 50), "not that of one record"),
+        ("documents/part-00000.parquet", _swap("offset"), "2 records have no match among the fetch"),
+        ("filtered/part-00000.parquet", _swap("id"), "2 records have no match among the extract"),
+        ("corpus/part-00000.parquet", _set("id", "0" * 32), "1 records have no match among the filter"),
+        ("filtered/part-00000.rejected.parquet", _set("reason", "wikipedia"), "reasons are not those"),
+        (
+            "shards/part-00000.documents.parquet",
+            _set("id", "0" * 32),
+            "1 records have no match among the corpus",
+        ),
+        ("shards/part-00001.documents.parquet", _set("first_token", 3), "the document table's first_token"),
+        (
+            "shards/part-00000.documents.parquet",
+            _set("num_sentences", 3),
+            "the document table's num_sentences",
+        ),
+    ],
+)
+def test_tables_that_contradict_each_other_are_found(
+    run: Folder, name: str, change: Callable[[list[dict[str, Any]]], None], what: str
+) -> None:
+    _tamper_table(run, name, change)
+    assert what in _whats(verify(run))
+
+
+def test_tokens_that_the_tokenizer_does_not_have_are_found(run: Folder) -> None:
+    data = bytearray(run.read("shards/train-00000.bin"))
+    data[-2:] = (300).to_bytes(2, "little")
+    _tamper(run, "shards/train-00000.bin", bytes(data))
+    problems = _whats(verify(run))
+    assert "holds token 300, and the tokenizer has 257" in problems
+    assert "not every document ends with end-of-text" in problems
+
+
+def test_tokens_of_another_tokenizer_are_found(run: Folder) -> None:
+    for name in ("part-00000.json", "part-00001.json", "manifest.json"):
+        data = run.read(f"shards/{name}")
+        digest = json.loads(data)["facts"]["tokenizer"].encode()
+        run.write(f"shards/{name}", data.replace(digest, b"0" * 64))
+    assert "its tokens are not of the tokenizer" in _whats(verify(run))
+
+
+def test_tokens_that_are_not_as_many_as_the_index_says_are_found(run: Folder) -> None:
+    _tamper(run, "shards/train-00000.bin", run.read("shards/train-00000.bin")[:-2])
+    assert "train-00000.idx says" in _whats(verify(run))
+
+
+def test_a_request_record_in_place_of_the_response_is_found(run: Folder) -> None:
+    ledger = run.read_table("pages/part-00000.ledger.parquet").to_pylist()
+    first = next(row for row in ledger if row["offset"] == 0)
+    warc = run.read("pages/part-00000.warc.gz")
+    record = gzip.decompress(warc[: first["length"]]).replace(b"WARC-Type: response", b"WARC-Type: request")
+    packed = gzip.compress(record, mtime=0)
+    _tamper(run, "pages/part-00000.warc.gz", packed + warc[first["length"] :])
+    assert "at byte 0: " in _whats(verify(run))
+
+
+def _whats(problems: list[Problem]) -> str:
+    return "\n".join(map(str, problems))
+
+
+def test_a_stage_made_from_other_inputs_is_found(run: Folder) -> None:
+    _rewrite(run, "links/manifest.json", lambda value: value.update(version="0.0.1"))
+    problems = verify(run)
+    assert {problem.where.split("/")[-2] for problem in problems} == {"pages", "documents"}
+    assert "was made from other files than link has now" in _whats(problems)
+
+
+def test_a_later_stage_without_the_one_that_it_reads_is_found(run: Folder) -> None:
+    Path(run.path("filtered/manifest.json")).unlink()
+    assert "was made from filter, which is not finished" in _whats(verify(run))
+
+
+def test_a_run_that_is_not_there_or_has_nothing_finished_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no run here.*webtext build"):
+        verify(Folder(str(tmp_path / "none")))
+    run = Folder(str(tmp_path))
+    run.write("webtext.toml", b"")
+    with pytest.raises(InputError, match="nothing to verify"):
+        verify(run)
