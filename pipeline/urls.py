@@ -79,7 +79,7 @@ def parse(text: str) -> Url | None:
     cleaned = text.strip().replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     try:
         url = can_ada.parse(cleaned)
-    except (ValueError, UnicodeError):
+    except (ValueError, TypeError):  # a TypeError is what can_ada makes of lone surrogates
         return None
     if url.protocol not in ("http:", "https:") or not url.hostname:
         return None

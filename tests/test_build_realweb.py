@@ -1,0 +1,200 @@
+"""The whole way over real pages: what a right run makes of them, and that a kill changes nothing."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.urls import parse
+
+SETTINGS = """
+[run]
+dir = "run"
+[collect]
+dumps = ["{realweb}/RS_2019-12.zst"]
+[link]
+karma = "max"
+submissions_per_part = 60
+[fetch]
+source = "warc"
+warcs = ["{realweb}/pages.warc.gz"]
+[tokenizer]
+vocab_size = 2000
+[shard]
+val_fraction = 0.1
+tokens_per_shard = 40000
+"""
+
+
+def webtext(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "webtext", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Every file of a run but the sidecars, which tell times, and the settings, which tell paths."""
+    files = [path for path in run.rglob("*") if path.is_file() and path.name not in (".lock", "webtext.toml")]
+    return {
+        str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not re.fullmatch(r"[a-z]+(-\d{5})?\.json", path.name) or path.name == "manifest.json"
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run over the real pages, in the folder of its settings file."""
+    from tests.conftest import SHARED
+
+    if not SHARED.is_dir():
+        pytest.skip(f"the real data is not beside the checkout ({SHARED} is not there)")
+    folder = tmp_path_factory.mktemp("realweb")
+    (folder / "webtext.toml").write_text(SETTINGS.format(realweb=SHARED / "realweb"))
+    answer = webtext("build", "webtext.toml", cwd=folder)
+    assert answer.returncode == 0, answer.stderr
+    assert "Traceback" not in answer.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, dict[str, object]]:
+    from tests.conftest import SHARED
+
+    pages = json.loads((SHARED / "realweb" / "expected.json").read_text("utf-8"))["pages"]
+    return {url: facts for url, facts in pages.items() if facts["max"] >= 3}
+
+
+def corpus(built: Path) -> dict[str, tuple[str, int, list[str]]]:
+    parts = str(built / "run" / "corpus" / "part-*[0-9].parquet")
+    rows = duckdb.read_parquet(parts).select("url, text, karma, submissions").fetchall()
+    found = {}
+    for url, *rest in rows:
+        parsed = parse(url)
+        assert parsed is not None
+        found[parsed.canonical] = tuple(rest)
+    return found  # type: ignore[return-value]
+
+
+def test_exactly_the_expected_pages_come_out(built: Path, expected: dict[str, dict[str, object]]) -> None:
+    found = corpus(built)
+    wanted = {url.canonical: facts for page, facts in expected.items() if (url := parse(page))}
+    assert found.keys() == wanted.keys()
+    for canonical, (_, karma, submissions) in found.items():
+        assert karma == wanted[canonical]["max"]
+        assert sorted(submissions) == sorted(wanted[canonical]["submissions"])  # type: ignore[call-overload]
+
+
+def test_text_agrees_with_the_gold(built: Path, realdata: Path) -> None:
+    """Word-level F1: words as multisets, the mean over pages."""
+    gold = json.loads((realdata / "realweb" / "gold.json").read_text("utf-8"))
+    by_canonical = {url.canonical: text for page, text in gold.items() if (url := parse(page))}
+    scores = []
+    for canonical, (text, _, _) in corpus(built).items():
+        ours, theirs = Counter(re.findall(r"\w+", text)), Counter(re.findall(r"\w+", by_canonical[canonical]))
+        scores.append(2 * (ours & theirs).total() / (ours.total() + theirs.total()))
+    assert sum(scores) / len(scores) >= 0.95
+
+
+def test_status_reconciles(built: Path) -> None:
+    answer = webtext("status", "run", "--json", cwd=built)
+    stages = json.loads(answer.stdout)["stages"]
+    assert list(stages) == ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]
+    before = None
+    for name, stage in stages.items():
+        assert set(stage) == {"in", "kept", "rejected", "parts", "parts_done", "bytes", "seconds"}
+        assert stage["in"] == stage["kept"] + sum(stage["rejected"].values()), name
+        assert stage["parts"] == stage["parts_done"] > 0
+        assert before is None or stage["in"] == before
+        before = stage["kept"]
+    assert stages["collect"]["in"] == 221
+
+
+def test_nothing_private_promoted_or_removed_gets_through(built: Path, realdata: Path) -> None:
+    dropped = json.loads((realdata / "realweb" / "expected.json").read_text("utf-8"))["dropped"]
+    ids = {one for ids in dropped.values() for one in ids}
+    parts = str(built / "run" / "links" / "part-*[0-9].parquet")
+    linked = duckdb.read_parquet(parts).select("unnest(submissions).id").fetchall()
+    assert linked
+    assert not {row[0] for row in linked} & ids
+
+
+def test_verify_finds_nothing_wrong(built: Path) -> None:
+    answer = webtext("verify", "run", cwd=built)
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_building_again_does_nothing(built: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (built / "run").rglob("manifest.json")}
+    answer = webtext("build", "webtext.toml", cwd=built)
+    assert answer.returncode == 0, answer.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in (built / "run").rglob("manifest.json")}
+
+
+def test_force_and_until(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    stat = (copy / "run" / "filtered" / "manifest.json").stat().st_mtime_ns
+    answer = webtext("build", "webtext.toml", "--force", "filter", "--until", "filter", cwd=copy)
+    assert answer.returncode == 0, answer.stderr
+    assert (copy / "run" / "filtered" / "manifest.json").stat().st_mtime_ns > stat
+    assert digests(copy / "run") == digests(built / "run")
+
+
+def test_other_settings_redo_what_depends_on_them(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    settings = copy / "webtext.toml"
+    settings.write_text(settings.read_text() + "[filter]\nmin_words = 150\n")
+    pages = (copy / "run" / "pages" / "manifest.json").stat().st_mtime_ns
+    answer = webtext("build", "webtext.toml", cwd=copy)
+    assert answer.returncode == 0, answer.stderr
+    assert (copy / "run" / "pages" / "manifest.json").stat().st_mtime_ns == pages
+    stages = json.loads(webtext("status", "run", "--json", cwd=copy).stdout)["stages"]
+    assert stages["filter"]["rejected"]["too_short"] > 2
+    assert stages["dedupe"]["in"] == stages["filter"]["kept"]
+    assert webtext("verify", "run", cwd=copy).returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_point_it_ends_with_the_same_bytes(built: Path, tmp_path: Path, seed: int) -> None:
+    """A kill -9 on the whole process group, again and again, at moments drawn by the seed."""
+    realweb = re.search(r'dumps = \["(.*)/RS_2019-12.zst"\]', (built / "webtext.toml").read_text())
+    assert realweb is not None
+    (tmp_path / "webtext.toml").write_text(SETTINGS.format(realweb=realweb.group(1)))
+    moments = random.Random(seed)
+    num_killed = 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "webtext", "build", "webtext.toml"],
+            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(moments.uniform(1.0, 9.0))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            num_killed += 1
+        process.wait()
+    answer = webtext("build", "webtext.toml", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert digests(tmp_path / "run") == digests(built / "run")
+    assert num_killed
+
+
+def test_a_second_build_in_the_same_directory_is_refused(built: Path) -> None:
+    import fcntl
+
+    with (built / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = webtext("build", "webtext.toml", cwd=built)
+    assert answer.returncode == 1
+    assert "another build is at work" in answer.stderr

@@ -1,0 +1,148 @@
+"""The command as people type it: help for everything, errors that say what to do, the right exit status."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from webtext.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def webtext(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "webtext", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def commands() -> list[list[str]]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            found += [[name, inner] for inner in command.commands]
+        else:
+            found.append([name])
+    return found
+
+
+def test_the_commands_have_their_names() -> None:
+    assert sorted(" ".join(command) for command in commands()) == [
+        "build", "demo", "generate", "init", "pretrain", "report", "status",
+        "tokenizer encode", "tokenizer import", "tokenizer train", "verify",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    answer = webtext(*command, "--help")
+    assert answer.returncode == 0
+    assert f"Example: webtext {' '.join(command)}" in " ".join(answer.stdout.split())
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; sys.argv = ['webtext', '--help']\n"
+        "from webtext.cli import main\n"
+        "try: main()\n"
+        "finally: print([m for m in ('torch', 'apache_beam', 'duckdb', 'aiohttp') if m in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.stdout.strip().endswith("[]")
+
+
+def test_init_writes_a_file_that_build_reads(tmp_path: Path) -> None:
+    assert webtext("init", "webtext.toml", cwd=tmp_path).returncode == 0
+    text = (tmp_path / "webtext.toml").read_text("utf-8")
+    assert "[link]" in text
+    again = webtext("init", "webtext.toml", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    built = webtext("build", "webtext.toml", cwd=tmp_path)
+    assert built.returncode == 2
+    assert "collect.dumps names no file" in built.stderr
+
+
+BAD = {
+    "unknown key": ("[link]\nmin_carma = 3\n", "link.min_carma: unknown; did you mean min_karma?"),
+    "no contact": ('[collect]\ndumps = ["RS"]\n', "fetch.contact is empty"),
+    "missing dump": ('[collect]\ndumps = ["nope"]\n', "collect.dumps: nothing is at"),
+    "missing warc": (
+        '[collect]\ndumps = ["RS"]\n[fetch]\nsource = "warc"\nwarcs = ["nope*"]\n',
+        "fetch.warcs: nothing is at",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: str) -> None:
+    text, message = BAD[case]
+    (tmp_path / "RS").touch()
+    (tmp_path / "webtext.toml").write_text(text)
+    answer = webtext("build", "webtext.toml", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "nowhere"], "there is no run here"),
+        (["verify", "nowhere"], "there is no run here"),
+        (["report", "nowhere"], "there is no run here"),
+        (["generate", "nowhere", "--prompt", "x"], "holds no checkpoint"),
+        (["tokenizer", "encode", "nowhere", "x"], "nowhere"),
+        (["tokenizer", "train", "nowhere", "--out", "t"], "neither a text file nor a run"),
+        (["tokenizer", "import", "--vocab", "a", "--merges", "b"], "a"),
+        (["build", "nowhere.toml"], "webtext init"),
+        (["pretrain", "nowhere.toml"], "webtext init"),
+        (["build", "x", "--until", "nothing"], "--until"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_no_trace(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    answer = webtext(*arguments, cwd=tmp_path)
+    assert answer.returncode == 2, answer.stderr
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_damaged_dump_is_named_and_nothing_is_traced(tmp_path: Path) -> None:
+    (tmp_path / "RS_2019-01.zst").write_bytes(b"no zstd at all")
+    (tmp_path / "webtext.toml").write_text(
+        '[collect]\ndumps = ["RS_2019-01.zst"]\n[fetch]\ncontact = "a@example.org"\n'
+    )
+    answer = webtext("build", "webtext.toml", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "RS_2019-01.zst is damaged after 0 unpacked bytes" in answer.stderr
+    assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_the_tokenizer_commands_together(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n\n" * 200)
+    trained = webtext("tokenizer", "train", "text.txt", "--vocab-size", "270", "--out", "t", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    encoded = webtext("tokenizer", "encode", "t", "the cat", cwd=tmp_path)
+    tokens = [int(token) for token in encoded.stdout.split()]
+    assert 1 < len(tokens) < len("the cat")
+    too_many = webtext("tokenizer", "train", "text.txt", "--vocab-size", "9999", "--out", "t2", cwd=tmp_path)
+    assert too_many.returncode == 2
+    assert re.search(r"set vocab_size to \d+", too_many.stderr)
+
+
+def test_import_of_the_official_vocabulary(tmp_path: Path, realdata: Path) -> None:
+    text = realdata / "text"
+    files = ["--vocab", str(text / "encoder.json"), "--merges", str(text / "vocab.bpe")]
+    imported = webtext("tokenizer", "import", *files, "--out", "gpt2", cwd=tmp_path)
+    assert imported.returncode == 0, imported.stderr
+    encoded = webtext("tokenizer", "encode", "gpt2", "Hello world", cwd=tmp_path)
+    assert encoded.stdout.split() == ["15496", "995"]
+    assert json.loads((tmp_path / "gpt2" / "vocab.json").read_text("utf-8"))["<|endoftext|>"] == 50256

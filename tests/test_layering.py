@@ -1,0 +1,79 @@
+"""Who may import whom: the arrows of ARCHITECTURE.md."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("webtext", "pipeline", "tokenizer", "model", "dags")
+MAY_IMPORT = {
+    "webtext": {"webtext", "pipeline", "tokenizer", "model"},
+    "pipeline": {"pipeline", "tokenizer"},
+    "tokenizer": {"tokenizer"},
+    "model": {"model", "tokenizer"},
+    "dags": set[str](),
+}
+
+
+def modules(package: str) -> Iterator[tuple[Path, set[str]]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: a relative import"
+                imported.add(node.module or "")
+        yield path.relative_to(ROOT), imported
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_meet_along_the_arrows_only(package: str) -> None:
+    for path, imported in modules(package):
+        ours = {name.split(".")[0] for name in imported} & set(PACKAGES)
+        assert ours <= MAY_IMPORT[package], f"{path} imports {ours - MAY_IMPORT[package]}"
+
+
+def test_only_beam_modules_import_beam() -> None:
+    for package in PACKAGES:
+        for path, imported in modules(package):
+            if any(name.split(".")[0] == "apache_beam" for name in imported):
+                assert path.parts[0] == "pipeline", path
+                assert path.name == "beam.py", path
+
+
+def test_only_the_model_imports_torch() -> None:
+    for package in set(PACKAGES) - {"model"}:
+        for path, imported in modules(package):
+            assert "torch" not in {name.split(".")[0] for name in imported}, path
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline", "pipeline.status", "pipeline.verify", "webtext.cli", "webtext.settings", "model"]
+)
+def test_looking_is_light(module: str) -> None:
+    """What only looks at a run, or prints help, pulls in neither Beam nor torch nor a web server."""
+    heavy = ["apache_beam", "torch", "aiohttp", "starlette", "trafilatura", "altair", "transformers"]
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["webtext", "pipeline", "tokenizer", "model"])
+def test_each_package_is_ours(package: str) -> None:
+    """Distributions of these names exist; the installed one must be this checkout's."""
+    code = f"import {package}; print({package}.__file__)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert Path(answer.stdout.strip()).is_relative_to(ROOT)
+    importlib.import_module(package)
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "tests", "benchmarks"])
+def test_files_stay_short(package: str) -> None:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        assert len(path.read_text("utf-8").splitlines()) <= 500, path

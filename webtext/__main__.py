@@ -1,0 +1,5 @@
+"""``python -m webtext``."""
+
+from webtext.cli import main
+
+main()

@@ -1,0 +1,292 @@
+"""The ``webtext`` command: settings in, stages done, and what there is to see of them.
+
+Heavy libraries are imported by the commands that use them: ``--help`` answers at once.
+"""
+
+import json
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from model.errors import ModelError
+from pipeline.errors import InputError, RunError
+from tokenizer.errors import TokenizerError
+
+app = typer.Typer(
+    help="Makes a WebText: Reddit's links, their pages, a deduplicated corpus, token shards, and models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizers.", no_args_is_help=True)
+app.add_typer(tokenizer_app, name="tokenizer")
+
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+
+class StageName(StrEnum):
+    """The stages in their order, for --until and --force."""
+
+    COLLECT = "collect"
+    LINK = "link"
+    FETCH = "fetch"
+    EXTRACT = "extract"
+    FILTER = "filter"
+    DEDUPE = "dedupe"
+    TOKENIZER = "tokenizer"
+    SHARD = "shard"
+
+
+SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The settings file (webtext init).")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run directory: a path, or a URI such as s3://bucket/run.")
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="DIR", help="The run directory, instead of run.dir.")
+]
+
+
+def main() -> NoReturn:
+    """Runs the command; bad input or settings end with exit status 2, a failed run with 1."""
+    logging.getLogger().setLevel(logging.ERROR)  # the libraries' remarks are not for our users
+    try:
+        app()
+    except (InputError, TokenizerError, ModelError) as error:
+        _fail(error, 2)
+    except RunError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from what is there")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(str(error))}")
+    sys.exit(status)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The settings file to write.")],
+) -> None:
+    """Write a settings file with every setting, its default and what it means.
+
+    Example: webtext init webtext.toml
+    """
+    from webtext.settings import Settings, render
+
+    if file.exists():
+        raise InputError(f"{file} is there already; give another name, or remove it first.")
+    if not file.parent.is_dir():
+        raise InputError(f"there is no folder {file.parent}; make it first.")
+    file.write_text(render(Settings()), "utf-8")
+    console.print(f"wrote {file}: name your dumps under \\[collect], then run: webtext build {file}")
+
+
+@app.command()
+def build(
+    file: SettingsFile,
+    run: RunOption = None,
+    until: Annotated[StageName, typer.Option(help="The last stage to do.")] = StageName.SHARD,
+    force: Annotated[StageName | None, typer.Option(help="A stage to do again.")] = None,
+    beam_options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, such as --runner=FlinkRunner."),
+    ] = None,
+) -> None:
+    """Build a corpus: collect, link, fetch, extract, filter, dedupe, tokenizer, shard.
+
+    What is done is not done again: after an interruption the same command goes on.
+
+    Example: webtext build webtext.toml --until dedupe
+    """
+    from pipeline.runs import Folder
+    from pipeline.status import read_status, waterfall
+    from webtext.build import build as build_run
+    from webtext.progress import StageLines, StageProgress
+    from webtext.settings import load
+
+    settings = load(file)
+    folder = Folder(run or settings.run.dir)
+    build_run(
+        settings,
+        folder,
+        until=until.value,
+        force=force.value if force else None,
+        beam_options=beam_options or (),
+        watch=StageProgress(console),
+        on_stage=StageLines(console),
+    )
+    console.print(waterfall(read_status(folder)))
+
+
+@app.command()
+def status(
+    run: RunArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how far a run is, and what became of every record.
+
+    Example: webtext status runs/webtext --json
+    """
+    from pipeline.runs import Folder
+    from pipeline.status import read_status, waterfall
+
+    found = read_status(Folder(run))
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        console.print(waterfall(found))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write the run's report: numbers, charts and a data card.
+
+    Example: webtext report runs/webtext
+    """
+    from pipeline.report.page import write_report
+    from pipeline.runs import Folder
+
+    folder = write_report(Folder(run))
+    console.print(
+        f"the report is {folder.uri}/index.html; its numbers are in stats.json, the card is card.md"
+    )
+
+
+@app.command()
+def verify(run: RunArgument) -> None:
+    """Check every checksum, count and reference of a run; exit status 1 where one is wrong.
+
+    Example: webtext verify runs/webtext
+    """
+    from pipeline.runs import Folder
+    from pipeline.status import require_run
+    from pipeline.verify import verify as verify_run
+
+    folder = Folder(run)
+    require_run(folder)
+    problems = verify_run(folder)
+    for problem in problems:
+        console.print(f"[red]✗[/] {escape(str(problem))}")
+    if problems:
+        number = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RunError(f"{run}: {number} found.")
+    console.print(f"{run}: every checksum, count and reference is right")
+
+
+@tokenizer_app.command("train")
+def tokenizer_train(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Run directories with a corpus, or text files.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    vocab_size: Annotated[int, typer.Option(help="Ids: 256 bytes, merges and <|endoftext|>.")] = 50_257,
+) -> None:
+    """Train a byte-level BPE on a corpus or on text files.
+
+    Example: webtext tokenizer train runs/webtext --vocab-size 32000 --out tokenizer
+    """
+    from tokenizer.files import write_tokenizer
+    from tokenizer.train import train
+    from webtext.texts import texts_of
+
+    vocabulary = train((text for one in inputs for text in texts_of(one)), vocab_size)
+    write_tokenizer(vocabulary, out)
+    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
+
+
+@tokenizer_app.command("import")
+def tokenizer_import(
+    vocab: Annotated[Path, typer.Option(help="encoder.json or vocab.json.")],
+    merges: Annotated[Path, typer.Option(help="vocab.bpe or merges.txt.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("tokenizer"),
+) -> None:
+    """Import GPT-2's own vocabulary, or another in its form.
+
+    Example: webtext tokenizer import --vocab encoder.json --merges vocab.bpe --out gpt2
+    """
+    from tokenizer.files import import_gpt2
+
+    vocabulary = import_gpt2(vocab, merges, out)
+    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
+
+
+@tokenizer_app.command("encode")
+def tokenizer_encode(
+    tokenizer: Annotated[Path, typer.Argument(help="A tokenizer's folder, or its tokenizer.json.")],
+    text: Annotated[str | None, typer.Argument(help="The text; left out: standard input.")] = None,
+) -> None:
+    """Print the ids of a text on one line.
+
+    Example: webtext tokenizer encode runs/webtext/tokenizer "Hello world"
+    """
+    from tokenizer.encode import Tokenizer
+
+    loaded = Tokenizer.load(tokenizer)
+    if text is None:
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    typer.echo(" ".join(str(token) for token in loaded.encode(text)))
+
+
+@app.command()
+def pretrain(file: SettingsFile, run: RunOption = None) -> None:
+    """Pretrain the model that the settings describe on a run's shards.
+
+    It goes on from the newest checkpoint, if there is one.
+
+    Example: webtext pretrain webtext.toml
+    """
+    from webtext.settings import load
+    from webtext.training import pretrain_with_progress
+
+    settings = load(file)
+    pretrain_with_progress(Path(run or settings.run.dir), settings.model, settings.train, console)
+
+
+@app.command()
+def generate(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder of them.")
+    ],
+    prompt: Annotated[str, typer.Option(help="The text to go on from.")],
+    max_tokens: Annotated[int, typer.Option(help="The most tokens to add.")] = 100,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest of this much weight.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+) -> None:
+    """Continue a text with a GPT-2, or fill in its [MASK]s with an ALBERT.
+
+    Example: webtext generate runs/webtext/checkpoints/gpt2-124M --prompt "The module"
+    """
+    from model.generate import generate as generate_text
+    from model.generate import load_checkpoint
+
+    loaded = load_checkpoint(checkpoint)
+    for piece in generate_text(loaded, prompt, max_tokens, temperature, top_k, top_p, seed):
+        typer.echo(piece, nl=False)
+    typer.echo()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="The folder to work in.")] = Path("demo"),
+    pages: Annotated[int, typer.Option(help="Pages of the demo's web.", min=50)] = 1200,
+    minutes: Annotated[float, typer.Option(help="Minutes to train each model.", min=0.01)] = 1.0,
+) -> None:
+    """Do everything once, on a web of its own on loopback: no network, account or GPU.
+
+    Example: webtext demo --pages 300 --minutes 0.5
+    """
+    from webtext.demo.run import run_demo
+
+    run_demo(folder, num_pages=pages, minutes=minutes, console=console)

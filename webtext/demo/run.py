@@ -1,0 +1,126 @@
+"""The demo: the main job from a dump to two small models, on a web that it makes and serves itself."""
+
+import itertools
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from model.config import ModelSettings, TrainSettings
+from pipeline.config import (
+    CollectSettings,
+    FetchSettings,
+    FilterSettings,
+    LinkSettings,
+    RunSettings,
+    ShardSettings,
+)
+from pipeline.errors import InputError
+from pipeline.runs import Folder
+from tokenizer.config import TokenizerSettings
+from webtext.settings import Settings, load, render
+
+_PROMPTS = {"gpt2": "The function returns", "albert": "The function returns a [MASK] of the file"}
+_SAMPLE_TOKENS = 60
+
+
+def run_demo(folder: Path, *, num_pages: int, minutes: float, console: Console) -> None:
+    """Makes a web and a dump, builds a corpus from them, reports on it and trains a GPT-2 and an ALBERT.
+
+    What an earlier, interrupted demo has done in ``folder`` is not done again.
+
+    Args:
+        folder: Where everything goes; made where it is not there.
+        num_pages: Articles of the demo's web.
+        minutes: How long each model is trained.
+        console: Where progress is shown.
+
+    Raises:
+        InputError: ``folder`` holds something else.
+        RunError: A stage failed.
+    """
+    from webtext.demo.dump import write_dump
+    from webtext.demo.server import serve
+    from webtext.demo.site import build_site
+
+    settings_file = folder / "webtext.toml"
+    if folder.exists() and any(folder.iterdir()) and not settings_file.exists():
+        raise InputError(f"{folder} holds something else than a demo: give another folder with --dir.")
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    console.print("[bold]a web of its own[/], made of the documentation of the Python modules here")
+    site = build_site(num_pages)
+    write_dump(site, folder / "RS_2019-06.zst")
+    with serve(site) as server:
+        settings_file.write_text(render(demo_settings(server.resolve)), "utf-8")
+        console.print(
+            f"  {len(site.pages):,} URLs on {len(server.resolve)} hosts at {server.address}; the submissions "
+            f"are {folder}/RS_2019-06.zst, the settings {settings_file}\n"
+        )
+        _build(settings_file, console)
+    _train(settings_file, minutes, console)
+    settings = load(settings_file)
+    run = Path(settings.run.dir)
+    from pipeline.report.page import write_report
+
+    write_report(Folder(str(run)))
+    console.print(
+        f"\n[bold green]done[/] in {time.monotonic() - started:.0f} s\n"
+        f"  report       {run}/report/index.html\n"
+        f"  corpus       {run}/corpus/ (Parquet)\n"
+        f"  shards       {run}/shards/\n"
+        f"  tokenizer    {run}/tokenizer/\n"
+        f"  checkpoints  {run}/checkpoints/\n"
+        f"Next: webtext status {run}; webtext verify {run}; "
+        f'webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
+    )
+
+
+def demo_settings(resolve: dict[str, str]) -> Settings:
+    """What the demo sets otherwise than the defaults do."""
+    return Settings(
+        run=RunSettings(dir="run"),
+        collect=CollectSettings(dumps=("RS_2019-06.zst",)),
+        link=LinkSettings(submissions_per_part=500),
+        fetch=FetchSettings(
+            contact="demo@example.org",
+            delay_s=0.02,
+            timeout_s=4.0,
+            max_crawl_delay_s=2.0,
+            resolve=resolve,
+        ),
+        filter=FilterSettings(languages=("en",)),
+        tokenizer=TokenizerSettings(vocab_size=8192),
+        shard=ShardSettings(val_fraction=0.05, tokens_per_shard=500_000),
+        model=ModelSettings(architecture="gpt2", preset="tiny"),
+        train=TrainSettings(steps=400, eval_every=100),
+    )
+
+
+def _build(settings_file: Path, console: Console) -> None:
+    from pipeline.status import read_status, waterfall
+    from webtext.build import build
+    from webtext.progress import StageLines, StageProgress
+
+    settings = load(settings_file)
+    run = Folder(settings.run.dir)
+    build(settings, run, watch=StageProgress(console), on_stage=StageLines(console))
+    console.print(waterfall(read_status(run)))
+
+
+def _train(settings_file: Path, minutes: float, console: Console) -> None:
+    from model.generate import generate, load_checkpoint
+    from webtext.training import pretrain_with_progress
+
+    settings = load(settings_file)
+    train = settings.train.model_copy(update={"max_minutes": minutes})
+    for architecture, prompt in _PROMPTS.items():
+        model = ModelSettings.model_validate({"architecture": architecture, "preset": "tiny"})
+        result = pretrain_with_progress(Path(settings.run.dir), model, train, console)
+        pieces = generate(
+            load_checkpoint(result.checkpoint), prompt, _SAMPLE_TOKENS, temperature=0.8, top_k=40
+        )
+        sample = "".join(itertools.islice(pieces, 4 * _SAMPLE_TOKENS)).strip()
+        before = "" if architecture == "albert" else f"[dim]{escape(prompt)}[/] "
+        console.print(f"  {before}{escape(sample)}\n")

@@ -1,0 +1,51 @@
+"""Pretraining as people see it: a bar with the losses, and where the checkpoint is."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model.config import ModelSettings, TrainSettings
+from model.log import StepReport, TrainResult
+
+_PLAIN_LINE_EVERY_S = 15.0
+
+
+def pretrain_with_progress(
+    run: Path, model: ModelSettings, train: TrainSettings, console: Console
+) -> TrainResult:
+    """Trains a model on a run's shards and shows it. Raises ModelError as ``model.train.pretrain`` does."""
+    from model.train import pretrain
+
+    name = f"{model.architecture} {model.preset_name}"
+    with Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TextColumn("{task.fields[shown]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(name, total=None, shown="")
+        spoken = time.monotonic()
+
+        def show(report: StepReport) -> None:
+            nonlocal spoken
+            shown = f"loss {report.loss:.3f}, {report.tokens_per_second:,.0f} tokens/s"
+            progress.update(task, total=report.steps, completed=report.step, shown=shown)
+            if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
+                spoken = time.monotonic()
+                console.print(f"{name}: step {report.step:,} of {report.steps:,}, {shown}")
+
+        result = pretrain(run, model, train, on_step=show)
+    val = "" if result.val_loss is None else f", validation loss {result.val_loss:.3f},"
+    console.print(
+        f"[bold]{name}[/]: loss {result.first_loss:.3f} → {result.last_loss:.3f}{val} after "
+        f"{result.step:,} of {result.steps:,} steps, {result.tokens:,} tokens; the checkpoint is "
+        f"{result.checkpoint}"
+    )
+    return result
