@@ -21,7 +21,7 @@ from pipeline.stages import BY_NAME, Job, execute, part_name
 
 CREATED = datetime(2019, 12, 1, tzinfo=UTC)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Site:
         """A resolve table that leads hosts to this server."""
         return dict.fromkeys(hosts, f"127.0.0.1:{self.port}")
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers and logs."""
         began = time.monotonic()
         host = request.host.partition(":")[0]
@@ -71,7 +71,7 @@ def page(body: bytes | str = "<html><p>A page.</p></html>", status: int = 200, *
     data = body.encode() if isinstance(body, str) else body
     fields.setdefault("Content-Type", "text/html; charset=utf-8")
 
-    async def handler(_: web.Request) -> web.Response:
+    async def handler(_: web.BaseRequest) -> web.Response:
         return web.Response(body=data, status=status, headers=fields)
 
     return handler

@@ -83,7 +83,7 @@ def corpus(built: Path) -> dict[str, tuple[str, int, list[str]]]:
         parsed = parse(url)
         assert parsed is not None
         found[parsed.canonical] = tuple(rest)
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_exactly_the_expected_pages_come_out(built: Path, expected: dict[str, dict[str, object]]) -> None:

@@ -97,7 +97,7 @@ def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: st
         (["status", "nowhere"], "there is no run here"),
         (["verify", "nowhere"], "there is no run here"),
         (["report", "nowhere"], "there is no run here"),
-        (["generate", "nowhere", "--prompt", "x"], "holds no checkpoint"),
+        (["generate", "nowhere", "--prompt", "x"], "is not a checkpoint"),
         (["tokenizer", "encode", "nowhere", "x"], "nowhere"),
         (["tokenizer", "train", "nowhere", "--out", "t"], "neither a text file nor a run"),
         (["tokenizer", "import", "--vocab", "a", "--merges", "b"], "a"),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from fastwarc.warc import ArchiveIterator as FastIterator
-from pipeline_fetch_site import build, ledger, make_job
 from warcio.archiveiterator import ArchiveIterator
 from warcio.statusandheaders import StatusAndHeaders
 from warcio.warcwriter import WARCWriter
@@ -22,6 +21,7 @@ from pipeline.fetch.containers import Packing, Reader, scan
 from pipeline.fetch.copies import copy_part
 from pipeline.fetch.plan import plan
 from pipeline.runs import Counts, read_sidecar
+from tests.pipeline_fetch_site import build, ledger, make_job
 
 MAX_BYTES = 5_000_000
 HTML = (("Content-Type", "text/html"),)

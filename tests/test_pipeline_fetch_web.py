@@ -14,7 +14,6 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from fastwarc.warc import ArchiveIterator as FastIterator
-from pipeline_fetch_site import Site, build, ledger, make_job, page, redirect, serving
 from warcio.archiveiterator import ArchiveIterator
 
 from pipeline.config import FetchSettings
@@ -23,6 +22,7 @@ from pipeline.fetch.plan import plan
 from pipeline.fetch.web import fetch_part
 from pipeline.runs import Counts
 from pipeline.stages import Job
+from tests.pipeline_fetch_site import Site, build, ledger, make_job, page, redirect, serving
 
 A, B = "http://a.example.com", "http://b.example.org"
 
@@ -99,7 +99,7 @@ def test_pages_and_failures_come_out_with_their_reasons(site: Site, tmp_path: Pa
 def test_records_are_read_alike_by_others_and_found_by_ledger_and_index(site: Site, tmp_path: Path) -> None:
     body = "<html>" + "Zwölf Boxkämpfer. " * 500
 
-    async def packed(_: web.Request) -> web.Response:
+    async def packed(_: web.BaseRequest) -> web.Response:
         answer = web.Response(text=body, content_type="text/html", headers={"X-Odd": "ü"})
         answer.enable_chunked_encoding()
         answer.enable_compression(web.ContentCoding.gzip)
@@ -142,7 +142,7 @@ def test_records_are_read_alike_by_others_and_found_by_ledger_and_index(site: Si
 
 
 def test_a_domain_is_asked_one_thing_at_a_time_with_a_pause_between(site: Site, tmp_path: Path) -> None:
-    async def slow(_: web.Request) -> web.Response:
+    async def slow(_: web.BaseRequest) -> web.Response:
         await asyncio.sleep(0.05)
         return web.Response(text="slow", content_type="text/html")
 
@@ -238,7 +238,7 @@ def test_redirects_are_followed_to_their_end_and_no_further(site: Site, tmp_path
 
 
 def test_a_slow_drip_ends_at_the_deadline(site: Site, tmp_path: Path) -> None:
-    async def drip(request: web.Request) -> web.StreamResponse:
+    async def drip(request: web.BaseRequest) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"Content-Type": "text/html"})
         await answer.prepare(request)
         while True:
@@ -281,10 +281,12 @@ def test_long_bodies_are_cut_and_a_bomb_costs_no_memory(site: Site, tmp_path: Pa
 
 def test_where_no_header_says_the_type_the_first_bytes_do(site: Site, tmp_path: Path) -> None:
     def untyped(body: bytes) -> Any:
-        async def handler(request: web.Request) -> web.StreamResponse:
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
             transport = request.transport
             assert isinstance(transport, asyncio.Transport)
-            transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            transport.write(head % len(body) + body)
+            transport.close()  # or aiohttp's own answer would be taken for the next request's
             return web.Response()
 
         return handler
@@ -348,7 +350,7 @@ def test_failures_of_the_connection_have_reasons_of_their_own(site: Site, tmp_pa
         closed = f"127.0.0.1:{unused.getsockname()[1]}"
         table = {**site.resolve("a.example.com"), "closed.example.org": closed}
 
-        async def hang_up(request: web.Request) -> web.Response:
+        async def hang_up(request: web.BaseRequest) -> web.Response:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()

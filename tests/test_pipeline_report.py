@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic_run
-from synthetic_run import write_run
 
 from pipeline.errors import InputError
 from pipeline.report.card import cell
@@ -20,6 +18,8 @@ from pipeline.report.queries import QUERIES
 from pipeline.report.statistics import TABLES
 from pipeline.runs import Folder, read_manifest
 from pipeline.verify import verify
+from tests import synthetic_run
+from tests.synthetic_run import write_run
 
 
 def _rows(run: Folder, folder: str, suffix: str) -> list[dict[str, Any]]:

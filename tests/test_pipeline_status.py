@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from synthetic_run import write_run
 
 from pipeline.errors import InputError
 from pipeline.runs import Counts, Folder, PartWriter, read_manifest, read_sidecar
 from pipeline.status import Status, byte_size, read_status, waterfall
+from tests.synthetic_run import write_run
 
 KEYS = {"in", "kept", "rejected", "parts", "parts_done", "bytes", "seconds"}
 STAGES = ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic_run import write_run
 
 from pipeline.errors import InputError
 from pipeline.runs import Folder
 from pipeline.verify import Problem, verify
+from tests.synthetic_run import write_run
 
 
 @pytest.fixture

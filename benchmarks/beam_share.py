@@ -1,0 +1,199 @@
+"""What Beam costs: each stage of a build through Beam, and by its bare functions in a plain loop.
+
+Both sides do the same parts from the same inputs, one after the other, and (but for what comes from the
+web) end with the same bytes, which is checked.
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import record
+from pipeline.runs import Folder, Manifest
+from pipeline.stages import STAGES, Job, Plan, Planned, execute
+
+
+def main() -> None:
+    """Builds over the demo's web, each stage twice."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=1200)
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    import pipeline.beam  # noqa: F401 (once a build, and not a stage's own time)
+
+    rows = [["(importing Beam, once)", f"{time.monotonic() - started:.2f}", "0", "", ""]]
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure(Path(folder), arguments.pages)
+    times["all stages"] = tuple(sum(column) for column in zip(*times.values(), strict=True))
+    for stage, (beam_s, bare_s) in times.items():
+        share = max(0.0, beam_s - bare_s) / beam_s
+        rows.append([stage, f"{beam_s:.2f}", f"{bare_s:.2f}", f"{beam_s / bare_s:.2f}", f"{share:.0%}"])
+    record(
+        f"Beam's share against the bare functions, {arguments.pages} pages",
+        ["stage", "Beam s", "bare s", "ratio", "Beam's share"],
+        rows,
+    )
+
+
+def measure(folder: Path, num_pages: int) -> dict[str, tuple[float, ...]]:
+    """Seconds of each stage through Beam and bare."""
+    from webtext.demo.dump import write_dump
+    from webtext.demo.run import demo_settings
+    from webtext.demo.server import serve
+    from webtext.demo.site import build_site
+
+    site = build_site(num_pages)
+    write_dump(site, folder / "RS_2019-06.zst")
+    run = Folder(str(folder / "run"))
+    manifests: dict[str, Manifest] = {}
+    times: dict[str, tuple[float, ...]] = {}
+    with serve(site) as server:
+        settings = demo_settings(server.resolve)
+        dumps = (str(folder / "RS_2019-06.zst"),)
+        sections = settings.model_copy(
+            update={"collect": settings.collect.model_copy(update={"dumps": dumps})}
+        )
+        for stage in STAGES:
+            inputs = {name: manifests[name] for name in stage.after}
+            job = Job(stage, run, getattr(sections, stage.name), inputs)
+            beam_s, manifest = _timed(_execute, job)
+            if stage.name == "tokenizer":  # does without Beam
+                manifests[stage.name] = manifest
+                continue
+            shutil.rmtree(job.folder.path())
+            plan = _plan(job)
+            bare_s, _ = _timed(_BARE[stage.name], job, plan.parts)
+            again = _execute(job)
+            if stage.name != "fetch" and again.digest() != manifest.digest():
+                raise SystemExit(f"{stage.name}: the bare functions gave other bytes")
+            manifests[stage.name] = again
+            times[stage.name] = (beam_s, bare_s)
+    return times
+
+
+def _timed(work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+    started = time.monotonic()
+    result = work(*arguments)
+    return time.monotonic() - started, result
+
+
+def _execute(job: Job) -> Manifest:
+    return execute(job, beam_options=[], watch=lambda *_: contextlib.nullcontext())
+
+
+def _plan(job: Job) -> Plan:
+    import importlib
+
+    plan: Plan = importlib.import_module(f"pipeline.{job.stage.name}.plan").plan(job)
+    return plan
+
+
+def _bare_collect(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.collect.work import collect_dump
+
+    for part in parts:
+        collect_dump(job, part)
+
+
+def _bare_link(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.link.beam import _deal, _group
+
+    todo = list(parts)
+    blocks: defaultdict[int, list[bytes]] = defaultdict(list)
+    for number, dump in enumerate(job.inputs["collect"].counted()):
+        for index, block in _deal((number, dump.file(".parquet").name), job, todo):
+            blocks[index].append(block)
+    by_index = {part.spec["index"]: part for part in todo}
+    for item in blocks.items():
+        list(_group(item, job, by_index))
+
+
+def _bare_fetch(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.fetch.web import fetch_part
+
+    with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:  # it waits, as it does in Beam
+        list(pool.map(lambda part: fetch_part(job, part), parts))
+
+
+def _bare_extract(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.extract.beam import _extract, _find, _settle
+    from pipeline.extract.plan import EXTRACTED
+
+    todo = list(parts)
+    ends: defaultdict[int, list[bytes]] = defaultdict(list)
+    with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:  # its children do the work
+        first = [part for part in todo if part.name.startswith(EXTRACTED)]
+        for found in pool.map(lambda part: list(_extract(job, part)), first):
+            for key, block in found:
+                ends[key].append(block)
+    changes: defaultdict[int, list[Any]] = defaultdict(list)
+    for item in ends.items():
+        for index, change in _find(item):
+            changes[index].append(change)
+    for part in todo:
+        if not part.name.startswith(EXTRACTED):
+            index = part.spec["index"]
+            list(_settle((index, {"parts": [part], "changes": changes[index]}), job))
+
+
+def _bare_filter(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.filter.beam import _filter
+
+    for part in parts:
+        _filter(job, part)
+
+
+def _bare_dedupe(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.dedupe.beam import _pair
+    from pipeline.dedupe.candidates import band_blocks
+    from pipeline.dedupe.decide import decide_all
+    from pipeline.dedupe.finish import finish
+    from pipeline.dedupe.plan import DECIDE, FINISH, RANK, SIGN
+    from pipeline.dedupe.ranking import rank_all
+    from pipeline.dedupe.signatures import sign
+
+    steps: defaultdict[str, list[Planned]] = defaultdict(list)
+    for part in parts:
+        steps[part.spec["step"]].append(part)
+    for part in steps[SIGN]:
+        sign(job, part)
+    for part in steps[RANK]:
+        rank_all(job, part)
+    (decide,) = steps[DECIDE]
+    blocks: defaultdict[int, list[bytes]] = defaultdict(list)
+    for place in range(len(decide.spec["signatures"])):
+        for key, block in band_blocks(job, place):
+            blocks[key].append(block)
+    decide_all(job, decide, [_pair(item) for item in blocks.items()])
+    for part in steps[FINISH]:
+        finish(job, part)
+
+
+def _bare_shard(job: Job, parts: Iterable[Planned]) -> None:
+    from pipeline.shard.write import write_shard
+
+    for part in parts:
+        write_shard(job, part)
+
+
+_BARE: dict[str, Callable[[Job, Iterable[Planned]], None]] = {
+    "collect": _bare_collect,
+    "link": _bare_link,
+    "fetch": _bare_fetch,
+    "extract": _bare_extract,
+    "filter": _bare_filter,
+    "dedupe": _bare_dedupe,
+    "shard": _bare_shard,
+}
+
+
+if __name__ == "__main__":
+    main()
