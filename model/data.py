@@ -1,10 +1,12 @@
-"""Training data of GPT-2: a run's shards as one endless stream of shuffled documents.
+"""Training data of GPT-2: a run's shards as an endless row of sequences.
 
 Each epoch puts the documents in a new order and lays them end to end, each followed by its end-of-text
-token; epochs follow one another. Sequence n is the stream's tokens from n x context on, so every token
-of every document is read exactly once an epoch, nothing is drawn with replacement, and a sequence
-depends on nothing but the seed and its number: resuming needs no state, and neither does another
-worker. Tokens of different documents may attend to each other, as in GPT-2 and GPT-3.
+token. That stream is cut into sequences of the context's length, and these are put in a new order too:
+without that, a long document would fill whole batches by itself, and their gradients would all point its
+way. Every token is read at most once an epoch (the stream's end, shorter than a sequence, is left out),
+nothing is drawn with replacement, and sequence n depends on nothing but the seed and its number:
+resuming needs no state, and neither does another worker. Tokens of different documents may attend to
+each other, as in GPT-2 and GPT-3.
 """
 
 import hashlib
@@ -142,6 +144,21 @@ class GPT2Batch:
         return type(self)(self.tokens.to(device), self.targets.to(device))
 
 
+@dataclass(frozen=True)
+class _Order:
+    """One epoch.
+
+    Attributes:
+        documents: The documents in their order.
+        ends: Where each of them ends in the epoch's stream, in tokens.
+        sequences: The sequences of the stream in the order that they are read in.
+    """
+
+    documents: Tokens
+    ends: Tokens
+    sequences: Tokens
+
+
 class GPT2Data:
     """Batches of one split, by number.
 
@@ -157,43 +174,42 @@ class GPT2Data:
         counts = [len(file) for file in files]
         self._first_document = np.concatenate([[0], np.cumsum(counts)])
         self.num_tokens = int(self._lengths.sum())
-        # One epoch's order takes 16 bytes a document; a batch touches two epochs at most.
+        # One epoch's order takes 16 bytes a document and 8 a sequence; a batch touches two at most.
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     @property
     def num_sequences(self) -> int:
-        """Whole sequences an epoch."""
-        return self.num_tokens // self._context
+        """Whole sequences an epoch, each with the token after its last."""
+        return max(0, self.num_tokens - 1) // self._context
 
     def batch(self, first: int, count: int) -> GPT2Batch:
-        """Sequences `first` up to `first + count` of the stream."""
-        width = self._context
-        # Each sequence ends with the next one's first token: the last target.
-        run = self._read(first * width, count * width + 1)
-        tokens = torch.from_numpy(run[:-1].reshape(count, width))
-        targets = torch.from_numpy(run[1:].reshape(count, width))
-        return GPT2Batch(tokens, targets)
+        """Sequences `first` up to `first + count` of the row."""
+        runs = torch.from_numpy(np.stack([self._sequence(first + place) for place in range(count)]))
+        return GPT2Batch(runs[:, :-1].contiguous(), runs[:, 1:].contiguous())
 
-    def _read(self, start: int, count: int) -> Tokens:
-        """Tokens `start` up to `start + count` of the endless stream."""
+    def _sequence(self, number: int) -> Tokens:
+        """A sequence and the token after it: int64 (context + 1,)."""
+        epoch, place = divmod(number, self.num_sequences)
+        order = self._epoch(epoch)
+        start = int(order.sequences[place]) * self._context
         pieces: list[Tokens] = []
-        while count:
-            epoch, offset = divmod(start, self.num_tokens)
-            order, ends = self._epoch(epoch)
-            place = int(np.searchsorted(ends, offset, side="right"))
-            document = int(order[place])
-            skipped = offset - (int(ends[place]) - int(self._lengths[document]))
-            piece = self._document(document)[skipped : skipped + count]
+        missing = self._context + 1
+        while missing:
+            place = int(np.searchsorted(order.ends, start, side="right"))
+            document = int(order.documents[place])
+            skipped = start - (int(order.ends[place]) - int(self._lengths[document]))
+            piece = self._document(document)[skipped : skipped + missing]
             pieces.append(piece.astype(np.int64))
             start += len(piece)
-            count -= len(piece)
+            missing -= len(piece)
         return np.concatenate(pieces)
 
     def _document(self, document: int) -> npt.NDArray[np.integer[Any]]:
         file = int(np.searchsorted(self._first_document, document, side="right")) - 1
         return self._files[file][document - int(self._first_document[file])]
 
-    def _shuffle(self, epoch: int) -> tuple[Tokens, Tokens]:
-        """The epoch's order of documents, and where each ends in the epoch's stream."""
-        order = np.random.default_rng((self._seed, epoch)).permutation(len(self._lengths))
-        return order, np.cumsum(self._lengths[order])
+    def _shuffle(self, epoch: int) -> _Order:
+        rng = np.random.default_rng((self._seed, epoch))
+        documents = rng.permutation(len(self._lengths))
+        ends = np.cumsum(self._lengths[documents])
+        return _Order(documents, ends, rng.permutation(self.num_sequences))

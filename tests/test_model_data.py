@@ -1,5 +1,6 @@
 """The order of training data, and what ALBERT's segments and masks are made of."""
 
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -48,10 +49,12 @@ def albert_data(run: Path, seed: int = 0, context: int = CONTEXT) -> AlbertData:
     return AlbertData(open_shards(run).sentences("train"), tokenizer, context, seed)
 
 
-def stream(data: GPT2Data, num_tokens: int) -> list[int]:
-    sequences = -(-num_tokens // CONTEXT)
-    flat: list[int] = data.batch(0, sequences).tokens.flatten().tolist()
-    return flat[:num_tokens]
+def epoch_stream(data: GPT2Data, epoch: int) -> list[int]:
+    """An epoch's sequences put back into the order that they were cut in."""
+    batch = data.batch(epoch * data.num_sequences, data.num_sequences)
+    cut_order = data._epoch(epoch).sequences.argsort()
+    flat: list[int] = batch.tokens[cut_order].flatten().tolist()
+    return flat
 
 
 def documents_of(tokens: list[int], end_of_text: int) -> list[tuple[int, ...]]:
@@ -61,24 +64,35 @@ def documents_of(tokens: list[int], end_of_text: int) -> list[tuple[int, ...]]:
 
 def test_each_document_is_read_once_an_epoch(run: Path, tokenizer: Tokenizer) -> None:
     data = gpt2_data(run)
-    read = stream(data, 2 * data.num_tokens)
-    stored = sorted(
+    stored = Counter(
         tuple(file[i].tolist()) for file in open_shards(run).documents("train") for i in range(len(file))
     )
-    first = documents_of(read[: data.num_tokens], tokenizer.eot_id)
-    second = documents_of(read[data.num_tokens :], tokenizer.eot_id)
-    assert sorted(first) == stored
-    assert sorted(second) == stored
-    assert first != second
+    epochs = []
+    for epoch in (0, 1):
+        stream = epoch_stream(data, epoch)
+        assert 0 < data.num_tokens - len(stream) <= CONTEXT, "only the stream's end is left out"
+        whole = documents_of(stream, tokenizer.eot_id)
+        missing = stored - Counter(whole)
+        assert not Counter(whole) - stored
+        assert sum(len(document) for document in missing.elements()) == data.num_tokens - sum(map(len, whole))
+        epochs.append(whole)
+    assert epochs[0] != epochs[1]
+
+
+def test_sequences_of_one_document_are_spread_over_the_epoch(run: Path) -> None:
+    order = gpt2_data(run)._epoch(0).sequences
+    assert sorted(order) == list(range(len(order)))
+    neighbours = sum(abs(one - other) == 1 for one, other in pairwise(order.tolist()))
+    assert neighbours < len(order) / 5
 
 
 def test_targets_are_the_next_tokens(run: Path) -> None:
     data = gpt2_data(run)
-    batch = data.batch(3, 4)
-    flat = data.batch(0, 8).tokens.flatten()
-    start = 3 * CONTEXT
-    assert torch.equal(batch.tokens.flatten(), flat[start : start + 4 * CONTEXT])
-    assert torch.equal(batch.targets.flatten(), flat[start + 1 : start + 4 * CONTEXT + 1])
+    batch = data.batch(0, data.num_sequences)
+    assert torch.equal(batch.targets[:, :-1], batch.tokens[:, 1:])
+    cut_order = data._epoch(0).sequences.argsort()
+    last, first = batch.targets[cut_order][:-1, -1], batch.tokens[cut_order][1:, 0]
+    assert torch.equal(last, first), "a sequence's last target is the next one's first token"
 
 
 @settings(deadline=None, max_examples=20)

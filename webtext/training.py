@@ -1,7 +1,9 @@
 """Pretraining as people see it: a bar with the losses, and where the checkpoint is."""
 
 import time
+from collections import deque
 from pathlib import Path
+from statistics import mean
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -10,6 +12,7 @@ from model.config import ModelSettings, TrainSettings
 from model.log import StepReport, TrainResult
 
 _PLAIN_LINE_EVERY_S = 15.0
+_SMOOTHED_STEPS = 20  # one small batch's loss says little
 
 
 def pretrain_with_progress(
@@ -32,20 +35,22 @@ def pretrain_with_progress(
     ) as progress:
         task = progress.add_task(name, total=None, shown="")
         spoken = time.monotonic()
+        recent: deque[float] = deque(maxlen=_SMOOTHED_STEPS)
 
         def show(report: StepReport) -> None:
             nonlocal spoken
-            shown = f"loss {report.loss:.3f}, {report.tokens_per_second:,.0f} tokens/s"
+            recent.append(report.loss)
+            shown = f"loss {mean(recent):.3f}, {report.tokens_per_second:,.0f} tokens/s"
             progress.update(task, total=report.steps, completed=report.step, shown=shown)
             if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
                 spoken = time.monotonic()
                 console.print(f"{name}: step {report.step:,} of {report.steps:,}, {shown}")
 
         result = pretrain(run, model, train, on_step=show)
-    val = "" if result.val_loss is None else f", validation loss {result.val_loss:.3f},"
+    last = mean(recent) if recent else result.last_loss
+    val = "" if result.val_loss is None else f", validation loss {result.val_loss:.3f}"
     console.print(
-        f"[bold]{name}[/]: loss {result.first_loss:.3f} → {result.last_loss:.3f}{val} after "
-        f"{result.step:,} of {result.steps:,} steps, {result.tokens:,} tokens; the checkpoint is "
-        f"{result.checkpoint}"
+        f"[bold]{name}[/]: loss {result.first_loss:.3f} → {last:.3f}{val} after {result.step:,} of "
+        f"{result.steps:,} steps, {result.tokens:,} tokens; the checkpoint is {result.checkpoint}"
     )
     return result

@@ -91,7 +91,7 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
             resolve=resolve,
         ),
         filter=FilterSettings(languages=("en",)),
-        tokenizer=TokenizerSettings(vocab_size=8192),
+        tokenizer=TokenizerSettings(vocab_size=4096),
         shard=ShardSettings(val_fraction=0.05, tokens_per_shard=500_000),
         model=ModelSettings(architecture="gpt2", preset="tiny"),
         train=TrainSettings(steps=400, eval_every=100),
