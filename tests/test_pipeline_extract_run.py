@@ -308,3 +308,22 @@ def test_a_part_without_pages(tmp_path: Path) -> None:
     assert done.counts == Counts(0, 0)
     assert rows_of(job, "part-00000.parquet") == []
     assert done.facts == {"words": 0, "text_bytes": 0}
+
+
+def test_the_order_in_which_pages_arrived_does_not_show(tmp_path: Path) -> None:
+    """A crawl that was interrupted brings the same pages in another order; the texts' order is the ids'."""
+    topics = ["rivers", "mountains", "harbours"]
+    found = []
+    for arrival in ((0, 1, 2), (2, 0, 1)):
+        warc, places = warc_of(*(article(topics[number]) for number in arrival))
+        place_of = dict(zip(arrival, places, strict=True))
+        urls = [f"https://example.com/{topic}" for topic in topics]
+        links = [link(number, url) for number, url in enumerate(urls)]
+        ledger = [
+            row(number, url, "part-00000.warc.gz", *place_of[number]) for number, url in enumerate(urls)
+        ]
+        job = make_job(tmp_path / str(arrival[0]), [(links, ledger, warc)])
+        extract(job)
+        found.append([(one["id"], one["text"]) for one in rows_of(job, "part-00000.parquet")])
+    assert found[0] == found[1]
+    assert len(found[0]) == 3

@@ -18,7 +18,7 @@ _LINK_COLUMNS = ["id", "url", "karma", "created", "submissions"]
 
 
 def fetched(ledger: pa.Table) -> pa.Table:
-    """The ledger's rows of pages, in the order in which they lie in the WARC files."""
+    """The ledger's rows of pages, in the order in which they are read from the WARC files."""
     pages = ledger.filter(pc.equal(ledger["outcome"], "fetched"))
     return pages.sort_by([("warc", "ascending"), ("offset", "ascending"), ("id", "ascending")])
 
@@ -26,7 +26,9 @@ def fetched(ledger: pa.Table) -> pa.Table:
 def extract_pages(
     pages: Folder, ledger: pa.Table, links: pa.Table, settings: ExtractSettings
 ) -> tuple[pa.Table, pa.Table]:
-    """The documents (rows of DOCUMENTS) and the rejected (of REJECTED), in the order of the WARC files.
+    """The documents (rows of DOCUMENTS) and the rejected (of REJECTED), in the order of their ids.
+
+    Pages lie in a WARC file as they happened to arrive; the corpus and its shards must not depend on it.
 
     Args:
         pages: The folder with the WARC files.
@@ -42,7 +44,10 @@ def extract_pages(
             rejected.append({"id": row["id"], "url": link["url"], **answer._asdict()})
         else:
             documents.append(_document(row, link) | answer)
-    return pa.Table.from_pylist(documents, DOCUMENTS), pa.Table.from_pylist(rejected, REJECTED)
+    return (
+        pa.Table.from_pylist(documents, DOCUMENTS).sort_by("id"),
+        pa.Table.from_pylist(rejected, REJECTED).sort_by("id"),
+    )
 
 
 def _answers(
