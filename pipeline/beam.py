@@ -1,5 +1,7 @@
 """Running a stage's pipeline: the local runner by default, any other by its options."""
 
+import contextlib
+import io
 import logging
 import os
 import re
@@ -8,14 +10,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.runner import PipelineState
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+from apache_beam.runners.runner import PipelineState, create_runner
 
 from pipeline.errors import InputError, RunError
 from pipeline.stages import Job, Plan, Planned
 
 # Starting local worker processes costs about six seconds each time; threads start at once.
 PROCESSES_PAY_FROM_S = 12.0
+
+_LOCAL = "FnApiRunner"  # by name: "DirectRunner" chooses between runners, and downloads one of them
 
 
 class DoParts(beam.PTransform):
@@ -71,13 +80,37 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
         raise RunError(f"{job.stage.name}: the pipeline ended in state {state}; see the runner's log.")
 
 
+def check_options(options: Sequence[str]) -> None:
+    """Raises InputError for options that Beam would refuse or, silently, ignore.
+
+    What a runner other than the local one may understand beyond Beam's own is left to it.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed = PipelineOptions(list(options))
+            known = parsed.get_all_options()
+    except SystemExit:  # argparse's
+        problem = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+        raise InputError(f"Beam refuses its options (those after --): {problem}") from None
+    try:
+        create_runner(known["runner"] or _LOCAL)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"--runner={known['runner']}: {error}") from error
+    unknown = parsed.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    if unknown and known["runner"] in (None, _LOCAL):
+        names = ", ".join(f"--{name}" for name in sorted(unknown))
+        raise InputError(f"Beam has no such option: {names}. What follows -- goes to Beam.")
+
+
 def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
     """Beam's options: what the user gave, else the local runner with as much of the machine as pays."""
     resolved = PipelineOptions(list(options))
+    workers = resolved.view_as(WorkerOptions)
+    workers.default_sdk_harness_log_level = workers.default_sdk_harness_log_level or "CRITICAL"
     if resolved.view_as(StandardOptions).runner is not None:
         return resolved
-    # By name: "DirectRunner" chooses between runners, and downloads one of them.
-    resolved.view_as(StandardOptions).runner = "FnApiRunner"
+    resolved.view_as(StandardOptions).runner = _LOCAL
     direct = resolved.view_as(DirectOptions)
     cores = os.cpu_count() or 1
     if plan.waits and len(plan.parts) > 1:

@@ -115,6 +115,23 @@ def test_bad_input_ends_with_status_2_and_no_trace(
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--runner=NoSuchRunner", "Unexpected pipeline runner: NoSuchRunner"),
+        ("--direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'"),
+        ("--direct_number_workers=2", "Beam has no such option: --direct_number_workers"),
+    ],
+)
+def test_options_that_beam_would_refuse_or_ignore(tmp_path: Path, option: str, message: str) -> None:
+    (tmp_path / "RS").touch()
+    (tmp_path / "webtext.toml").write_text('[collect]\ndumps = ["RS"]\n[fetch]\ncontact = "a@example.org"\n')
+    answer = webtext("build", "webtext.toml", "--", option, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_damaged_dump_is_named_and_nothing_is_traced(tmp_path: Path) -> None:
     (tmp_path / "RS_2019-01.zst").write_bytes(b"no zstd at all")
     (tmp_path / "webtext.toml").write_text(

@@ -39,6 +39,10 @@ def build(
         RunError: A stage failed, or another build is at work in the same directory.
     """
     _check_inputs(settings)
+    if beam_options:
+        from pipeline.beam import check_options
+
+        check_options(beam_options)
     with _locked(run):
         described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
         run.write("webtext.toml", described.encode())

@@ -82,7 +82,7 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
     return Settings(
         run=RunSettings(dir="run"),
         collect=CollectSettings(dumps=("RS_2019-06.zst",)),
-        link=LinkSettings(submissions_per_part=500),
+        link=LinkSettings(submissions_per_part=150),
         fetch=FetchSettings(
             contact="demo@example.org",
             delay_s=0.02,
