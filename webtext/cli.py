@@ -27,8 +27,8 @@ app = typer.Typer(
 tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizers.", no_args_is_help=True)
 app.add_typer(tokenizer_app, name="tokenizer")
 
-console = Console(soft_wrap=True)
-errors = Console(stderr=True, soft_wrap=True)
+console = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 class StageName(StrEnum):
@@ -109,9 +109,8 @@ def build(
     Example: webtext build webtext.toml --until dedupe
     """
     from pipeline.runs import Folder
-    from pipeline.status import read_status, waterfall
     from webtext.build import build as build_run
-    from webtext.progress import StageLines, StageProgress
+    from webtext.progress import StageLines, StageProgress, show_waterfall
     from webtext.settings import load
 
     settings = load(file)
@@ -125,7 +124,7 @@ def build(
         watch=StageProgress(console),
         on_stage=StageLines(console),
     )
-    console.print(waterfall(read_status(folder)))
+    show_waterfall(folder, console)
 
 
 @app.command()
@@ -138,13 +137,13 @@ def status(
     Example: webtext status runs/webtext --json
     """
     from pipeline.runs import Folder
-    from pipeline.status import read_status, waterfall
+    from pipeline.status import read_status
+    from webtext.progress import show_waterfall
 
-    found = read_status(Folder(run))
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        typer.echo(json.dumps(read_status(Folder(run)).to_json(), indent=1))
     else:
-        console.print(waterfall(found))
+        show_waterfall(Folder(run), console)
 
 
 @app.command()

@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.runs import Folder, Manifest, read_sidecar
+from pipeline.status import read_status, waterfall
+from webtext.paths import near
 
 _POLL_S = 0.5
 _PLAIN_LINE_EVERY_S = 15.0
@@ -116,3 +119,9 @@ class StageLines:
             f"[green]✓[/] [bold]{manifest.stage:<10}[/] {counts.kept:>9,} of {counts.num_in:,} kept, "
             f"{num_parts:,} {'part' if num_parts == 1 else 'parts'}, {seconds:.1f} s"
         )
+
+
+def show_waterfall(run: Folder, console: Console) -> None:
+    """Prints what became of every record of a run."""
+    status = read_status(run)
+    console.print(waterfall(replace(status, run=near(status.run))))

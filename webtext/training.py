@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model.config import ModelSettings, TrainSettings
 from model.log import StepReport, TrainResult
+from webtext.paths import near
 
 _PLAIN_LINE_EVERY_S = 15.0
 _SMOOTHED_STEPS = 20  # one small batch's loss says little
@@ -51,6 +52,7 @@ def pretrain_with_progress(
     val = "" if result.val_loss is None else f", validation loss {result.val_loss:.3f}"
     console.print(
         f"[bold]{name}[/]: loss {result.first_loss:.3f} → {last:.3f}{val} after {result.step:,} of "
-        f"{result.steps:,} steps, {result.tokens:,} tokens; the checkpoint is {result.checkpoint}"
+        f"{result.steps:,} steps, {result.tokens:,} tokens\n"
+        f"  the checkpoint is {near(result.checkpoint)}"
     )
     return result

@@ -19,9 +19,10 @@ from pipeline.config import (
 from pipeline.errors import InputError
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
+from webtext.paths import near
 from webtext.settings import Settings, load, render
 
-_PROMPTS = {"gpt2": "The function returns", "albert": "The function returns a [MASK] of the file"}
+_PROMPTS = {"gpt2": "The function returns", "albert": "If the argument is not [MASK], an error is raised."}
 _SAMPLE_TOKENS = 60
 
 
@@ -55,25 +56,26 @@ def run_demo(folder: Path, *, num_pages: int, minutes: float, console: Console) 
     with serve(site) as server:
         settings_file.write_text(render(demo_settings(server.resolve)), "utf-8")
         console.print(
-            f"  {len(site.pages):,} URLs on {len(server.resolve)} hosts at {server.address}; the submissions "
-            f"are {folder}/RS_2019-06.zst, the settings {settings_file}\n"
+            f"  {len(site.pages):,} URLs on {len(server.resolve)} host names, served at {server.address}\n"
+            f"  the submissions are {folder}/RS_2019-06.zst, the settings {settings_file}\n"
         )
         _build(settings_file, console)
     _train(settings_file, minutes, console)
-    settings = load(settings_file)
-    run = Path(settings.run.dir)
     from pipeline.report.page import write_report
 
-    write_report(Folder(str(run)))
+    report = write_report(Folder(load(settings_file).run.dir))
+    run = folder / "run"
     console.print(
         f"\n[bold green]done[/] in {time.monotonic() - started:.0f} s\n"
-        f"  report       {run}/report/index.html\n"
+        f"  report       {near(report.uri)}/index.html\n"
         f"  corpus       {run}/corpus/ (Parquet)\n"
         f"  shards       {run}/shards/\n"
         f"  tokenizer    {run}/tokenizer/\n"
         f"  checkpoints  {run}/checkpoints/\n"
-        f"Next: webtext status {run}; webtext verify {run}; "
-        f'webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
+        "next\n"
+        f"  webtext status {run}\n"
+        f"  webtext verify {run}\n"
+        f'  webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
     )
 
 
@@ -94,19 +96,18 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
         tokenizer=TokenizerSettings(vocab_size=4096),
         shard=ShardSettings(val_fraction=0.05, tokens_per_shard=500_000),
         model=ModelSettings(architecture="gpt2", preset="tiny"),
-        train=TrainSettings(steps=400, eval_every=100),
+        train=TrainSettings(steps=600, eval_every=200),
     )
 
 
 def _build(settings_file: Path, console: Console) -> None:
-    from pipeline.status import read_status, waterfall
     from webtext.build import build
-    from webtext.progress import StageLines, StageProgress
+    from webtext.progress import StageLines, StageProgress, show_waterfall
 
     settings = load(settings_file)
     run = Folder(settings.run.dir)
     build(settings, run, watch=StageProgress(console), on_stage=StageLines(console))
-    console.print(waterfall(read_status(run)))
+    show_waterfall(run, console)
 
 
 def _train(settings_file: Path, minutes: float, console: Console) -> None:
@@ -122,5 +123,6 @@ def _train(settings_file: Path, minutes: float, console: Console) -> None:
             load_checkpoint(result.checkpoint), prompt, _SAMPLE_TOKENS, temperature=0.8, top_k=40
         )
         sample = "".join(itertools.islice(pieces, 4 * _SAMPLE_TOKENS)).strip()
+        sample = sample.replace("\n", "⏎") if architecture == "albert" else sample
         before = "" if architecture == "albert" else f"[dim]{escape(prompt)}[/] "
         console.print(f"  {before}{escape(sample)}\n")
