@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -58,13 +57,15 @@ def test_training_again_gives_the_same_bytes(run: Folder, run_stage: RunStage) -
     assert build() == first
 
 
-@pytest.mark.parametrize("texts", [TEXTS, []])
-def test_a_vocabulary_too_large_for_the_corpus_names_the_largest(
-    run: Folder, run_stage: RunStage, texts: list[str]
-) -> None:
-    rows: list[dict[str, Any]] = [document(f"{i}", text, cluster="c") for i, text in enumerate(texts)]
-    manifest = write_parts(run, "dedupe", [table(rows, CORPUS)])
+def test_a_vocabulary_too_large_for_the_corpus_names_the_largest(run: Folder, run_stage: RunStage) -> None:
+    manifest = corpus(run)
     with pytest.raises(InputError, match=r"vocab_size: .* set vocab_size to \d+ or less") as error:
         run_stage("tokenizer", TokenizerSettings(vocab_size=50257), dedupe=manifest)
     most = int(str(error.value).split("set vocab_size to ")[1].split()[0])
     assert run_stage("tokenizer", TokenizerSettings(vocab_size=most), dedupe=manifest)
+
+
+def test_an_empty_corpus_is_an_error_that_says_where_to_look(run: Folder, run_stage: RunStage) -> None:
+    empty = write_parts(run, "dedupe", [table([], CORPUS)])
+    with pytest.raises(InputError, match="nothing to train a tokenizer on: webtext status"):
+        run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=empty)

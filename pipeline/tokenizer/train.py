@@ -2,8 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow.parquet as pq
 
@@ -13,7 +11,7 @@ from pipeline.runs import Counts, PartWriter
 from pipeline.stages import Job, Planned
 from tokenizer.encode import Tokenizer
 from tokenizer.errors import TokenizerError
-from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, write_tokenizer
+from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, file_contents
 from tokenizer.train import sampled, train
 from tokenizer.vocabulary import Vocabulary
 
@@ -22,7 +20,7 @@ def work(job: Job, todo: Sequence[Planned]) -> None:
     """Trains, and writes the tokenizer's files.
 
     Raises:
-        InputError: The corpus is too small for the vocabulary that is asked for.
+        InputError: The corpus is empty, or too small for the vocabulary that is asked for.
     """
     for part in todo:
         _train(job, part)
@@ -30,6 +28,12 @@ def work(job: Job, todo: Sequence[Planned]) -> None:
 
 def _train(job: Job, part: Planned) -> None:
     started = time.monotonic()
+    num_in = job.inputs["dedupe"].counts.kept
+    if num_in == 0:
+        raise InputError(
+            "no document came through to the corpus, so there is nothing to train a tokenizer on: "
+            f"webtext status {job.run.uri} shows where the records went."
+        )
     num_sampled = 0
 
     def texts() -> Iterator[str]:
@@ -44,7 +48,6 @@ def _train(job: Job, part: Planned) -> None:
         raise InputError(f"[tokenizer] vocab_size: {error}") from error
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     tokenizer = _write(writer, vocabulary)
-    num_in = job.inputs["dedupe"].counts.kept
     rejected = {str(Reason.NOT_SAMPLED): num_in - num_sampled} if num_in > num_sampled else {}
     writer.commit(
         Counts(num_in, num_sampled, rejected),
@@ -69,18 +72,15 @@ def sample(job: Job, part: Planned) -> Iterator[str]:
 
 
 def _write(writer: PartWriter, vocabulary: Vocabulary) -> Tokenizer:
-    with TemporaryDirectory(prefix="webtext-tokenizer-") as name:
-        folder = Path(name)
-        write_tokenizer(vocabulary, folder)
-        tokenizer = Tokenizer.load(folder)
-        num_merges = len(vocabulary.merges)
-        rows = {
-            TOKENIZER_JSON: tokenizer.vocab_size,
-            VOCAB_JSON: vocabulary.vocab_size,
-            MERGES_TXT: num_merges,
-        }
-        for file, num_rows in rows.items():
-            with writer.open_named(file) as sink:
-                sink.write((folder / file).read_bytes())
-            writer.rows(num_rows)
+    contents = file_contents(vocabulary)
+    tokenizer = Tokenizer.from_bytes(contents[TOKENIZER_JSON], TOKENIZER_JSON)
+    rows = {
+        TOKENIZER_JSON: tokenizer.vocab_size,
+        VOCAB_JSON: vocabulary.vocab_size,
+        MERGES_TXT: len(vocabulary.merges),
+    }
+    for name, num_rows in rows.items():
+        with writer.open_named(name) as sink:
+            sink.write(contents[name])
+        writer.rows(num_rows)
     return tokenizer
