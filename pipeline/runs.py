@@ -273,11 +273,9 @@ class Folder:
         try:
             yield HashingSink(stream)
         except BaseException:
-            if local:
+            if local:  # elsewhere what is left has no sidecar, and so does not count
                 stream.close()
                 Path(temporary).unlink(missing_ok=True)
-            else:
-                stream.abort() if hasattr(stream, "abort") else None
             raise
         stream.close()
         if local:

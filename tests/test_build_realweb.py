@@ -7,8 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,6 +16,7 @@ import pytest
 
 from pipeline.stages import STAGES
 from pipeline.urls import parse
+from tests.command import start_build, webtext
 
 SETTINGS = """
 [run]
@@ -36,11 +35,6 @@ vocab_size = 2000
 val_fraction = 0.1
 tokens_per_shard = 40000
 """
-
-
-def webtext(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "webtext", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -174,10 +168,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(built: Path, tmp_path
     moments = random.Random(seed)
     num_killed = 0
     for stage in STAGES:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "webtext", "build", "webtext.toml"],
-            cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        process = start_build(tmp_path)
         while process.poll() is None and not (tmp_path / "run" / stage.folder).exists():
             time.sleep(0.005)
         time.sleep(moments.choice([0, 0.05, 0.5, 1.0]))

@@ -9,14 +9,10 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.command import webtext
 from webtext.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def webtext(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "webtext", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def commands() -> list[list[str]]:

@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import start_build, webtext
 from webtext.demo.dump import write_dump
 from webtext.demo.run import demo_settings
 from webtext.demo.server import Server, serve
@@ -22,11 +21,6 @@ from webtext.demo.site import build_site
 from webtext.settings import render
 
 NUM_PAGES = 120
-
-
-def webtext(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "webtext", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -152,10 +146,7 @@ def test_a_crawl_that_is_killed_gives_the_same_shards_and_fetches_no_finished_pa
     finished: dict[str, bytes] = {}
     num_killed = 0
     for _ in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "webtext", "build", "webtext.toml"],
-            cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        process = start_build(killed)
         time.sleep(moments.uniform(2.0, 7.0))
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -14,6 +14,8 @@ from webtext.settings import Settings, load, render
 WRONG = """
 [colect]
 dumps = []
+[collect]
+dumps = "RS_2019-12.zst"
 [link]
 min_karma = "three"
 karma = "median"
@@ -40,9 +42,10 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         load(write(tmp_path, WRONG))
     message = str(caught.value)
-    assert "9 settings are wrong" in message
+    assert "10 settings are wrong" in message
     for line in (
         "colect: unknown; did you mean collect?",
+        "collect.dumps: Input should be a list (given: 'RS_2019-12.zst')",
         "link.min_karma: Input should be a valid integer",
         "link.karma: Input should be 'max' or 'sum' (given: 'median')",
         "fetch.sorce: unknown; did you mean source?",

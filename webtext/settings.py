@@ -73,7 +73,7 @@ def _explain(problem: ErrorDetails) -> str:
     name = ".".join(str(step) for step in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{name}: unknown{_nearest(problem['loc'])}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
     given = problem["input"]
     shown = "" if isinstance(given, (dict, BaseModel)) else f" (given: {given!r})"
     return f"{name}: {message}{shown}"

@@ -19,7 +19,7 @@ from pipeline.config import (
 from pipeline.errors import InputError
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
-from webtext.paths import near
+from webtext.demo.dump import FILE_NAME, write_dump
 from webtext.settings import Settings, load, render
 
 _PROMPTS = {"gpt2": "The function returns", "albert": "If the argument is not [MASK], an error is raised."}
@@ -41,49 +41,34 @@ def run_demo(folder: Path, *, num_pages: int, minutes: float, console: Console) 
         InputError: ``folder`` holds something else.
         RunError: A stage failed.
     """
-    from webtext.demo.dump import write_dump
     from webtext.demo.server import serve
     from webtext.demo.site import build_site
 
-    settings_file = folder / "webtext.toml"
-    if folder.exists() and any(folder.iterdir()) and not settings_file.exists():
+    started = time.monotonic()
+    settings_file, dump = folder / "webtext.toml", folder / FILE_NAME
+    if folder.exists() and {path.name for path in folder.iterdir()} - {settings_file.name, dump.name, "run"}:
         raise InputError(f"{folder} holds something else than a demo: give another folder with --dir.")
     folder.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     console.print("[bold]a web of its own[/], made of the documentation of the Python modules here")
     site = build_site(num_pages)
-    write_dump(site, folder / "RS_2019-06.zst")
+    write_dump(site, dump)
     with serve(site) as server:
         settings_file.write_text(render(demo_settings(server.resolve)), "utf-8")
         console.print(
             f"  {len(site.pages):,} URLs on {len(server.resolve)} host names, served at {server.address}\n"
-            f"  the submissions are {folder}/RS_2019-06.zst, the settings {settings_file}\n"
+            f"  the submissions are {dump}, the settings {settings_file}\n"
         )
         _build(settings_file, console)
     _train(settings_file, minutes, console)
-    from pipeline.report.page import write_report
-
-    report = write_report(Folder(load(settings_file).run.dir))
-    run = folder / "run"
-    console.print(
-        f"\n[bold green]done[/] in {time.monotonic() - started:.0f} s\n"
-        f"  report       {near(report.uri)}/index.html\n"
-        f"  corpus       {run}/corpus/ (Parquet)\n"
-        f"  shards       {run}/shards/\n"
-        f"  tokenizer    {run}/tokenizer/\n"
-        f"  checkpoints  {run}/checkpoints/\n"
-        "next\n"
-        f"  webtext status {run}\n"
-        f"  webtext verify {run}\n"
-        f'  webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
-    )
+    _conclude(folder, console)
+    console.print(f"[bold green]done[/] in {time.monotonic() - started:.0f} s")
 
 
 def demo_settings(resolve: dict[str, str]) -> Settings:
     """What the demo sets otherwise than the defaults do."""
     return Settings(
         run=RunSettings(dir="run"),
-        collect=CollectSettings(dumps=("RS_2019-06.zst",)),
+        collect=CollectSettings(dumps=(FILE_NAME,)),
         link=LinkSettings(submissions_per_part=150),
         fetch=FetchSettings(
             contact="demo@example.org",
@@ -102,12 +87,33 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
 
 def _build(settings_file: Path, console: Console) -> None:
     from webtext.build import build
-    from webtext.progress import StageLines, StageProgress, show_waterfall
+    from webtext.progress import StageLines, StageProgress
 
     settings = load(settings_file)
     run = Folder(settings.run.dir)
     build(settings, run, watch=StageProgress(console), on_stage=StageLines(console))
-    show_waterfall(run, console)
+    console.print()
+
+
+def _conclude(folder: Path, console: Console) -> None:
+    """Writes the report, and says what there is now and where."""
+    from pipeline.report.page import write_report
+    from webtext.progress import show_waterfall
+
+    run = folder / "run"
+    write_report(Folder(str(run)))
+    show_waterfall(Folder(str(run)), console)
+    console.print(
+        f"  report       {run}/report/index.html\n"
+        f"  corpus       {run}/corpus/ (Parquet)\n"
+        f"  shards       {run}/shards/\n"
+        f"  tokenizer    {run}/tokenizer/\n"
+        f"  checkpoints  {run}/checkpoints/\n"
+        "look further with\n"
+        f"  webtext status {run}\n"
+        f"  webtext verify {run}\n"
+        f'  webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
+    )
 
 
 def _train(settings_file: Path, minutes: float, console: Console) -> None:

@@ -1,0 +1,22 @@
+"""The command as people type it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def webtext(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs ``webtext`` with these arguments to its end."""
+    command = [sys.executable, "-m", "webtext", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def start_build(cwd: Path) -> subprocess.Popen[bytes]:
+    """Starts ``webtext build webtext.toml`` in a process group of its own, to be killed as a whole."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "webtext", "build", "webtext.toml"],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
