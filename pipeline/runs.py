@@ -211,7 +211,12 @@ class HashingSink(io.RawIOBase):
 @lru_cache(maxsize=16)
 def _open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     if "://" in uri:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+        try:
+            filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(
+                f"{uri} cannot be opened ({error}); give a path, s3://, gs:// or hdfs://."
+            ) from error
         return filesystem, path
     return pyarrow.fs.LocalFileSystem(), str(Path(uri).absolute())
 

@@ -100,6 +100,7 @@ def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: st
         (["build", "nowhere.toml"], "webtext init"),
         (["pretrain", "nowhere.toml"], "webtext init"),
         (["build", "x", "--until", "nothing"], "--until"),
+        (["status", "nosuch://bucket/run"], "cannot be opened"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_trace(
@@ -126,6 +127,24 @@ def test_options_that_beam_would_refuse_or_ignore(tmp_path: Path, option: str, m
     assert answer.returncode == 2
     assert message in answer.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_directory_that_cannot_be_one(tmp_path: Path) -> None:
+    (tmp_path / "RS").touch()
+    (tmp_path / "webtext.toml").write_text('[collect]\ndumps = ["RS"]\n[fetch]\ncontact = "a@example.org"\n')
+    answer = webtext("build", "webtext.toml", "--run", "RS/run", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "RS/run cannot be a run directory (Not a directory)" in answer.stderr
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 50)
+    answer = webtext(
+        "tokenizer", "train", "text.txt", "--vocab-size", "258", "--out", "text.txt/t", cwd=tmp_path
+    )
+    assert answer.returncode == 1
+    assert "Not a directory: 'text.txt/t'" in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_a_damaged_dump_is_named_and_nothing_is_traced(tmp_path: Path) -> None:

@@ -81,8 +81,13 @@ def _locked(run: Folder) -> Iterator[None]:
         yield
         return
     path = Path(run.path(".lock"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise InputError(
+            f"{run.uri} cannot be a run directory ({error.strerror}): name another in run.dir or with --run."
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

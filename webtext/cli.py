@@ -62,6 +62,8 @@ def main() -> NoReturn:
         _fail(error, 2)
     except RunError as error:
         _fail(error, 1)
+    except OSError as error:  # a full disk, a file that may not be read or written
+        _fail(error, 1)
     except KeyboardInterrupt:
         errors.print("stopped; the same command goes on from what is there")
         sys.exit(130)
