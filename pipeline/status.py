@@ -75,6 +75,11 @@ class Status:
     stages: Mapping[str, StageStatus]
     tokenizer: TokenizerStatus | None
 
+    @property
+    def name(self) -> str:
+        """The last piece of the run's path: a report may be shown to others, whose machine is another."""
+        return self.run.rstrip("/").rsplit("/", 1)[-1]
+
     def to_json(self) -> dict[str, Any]:
         """As ``webtext status --json`` prints it."""
         return {

@@ -22,7 +22,7 @@ def render_card(statistics: Statistics) -> str:
     environment.filters |= {"cell": cell, "share": percentage}
     template = environment.get_template("card.md.jinja")
     return template.render(
-        name=statistics.status.run.rstrip("/").rsplit("/", 1)[-1],
+        name=statistics.status.name,
         totals=statistics.totals(),
         tokenizer=statistics.status.tokenizer,
         stages=[(name, UNITS[name], one) for name, one in statistics.status.stages.items() if one.finished],

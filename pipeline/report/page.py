@@ -42,7 +42,7 @@ def render_page(statistics: Statistics) -> str:
     environment.filters |= {"value": show_value, "bytes": byte_size}
     template = environment.get_template("page.html.jinja")
     return template.render(
-        run=statistics.status.run,
+        run=statistics.status.name,
         totals=_totals(statistics),
         stages=list(_stages(statistics)),
         tokenizer=statistics.status.tokenizer,

@@ -86,6 +86,7 @@ class Statistics:
         """The content of stats.json."""
         return {
             **self.status.to_json(),
+            "run": self.status.name,
             "totals": self.totals(),
             "statistics": {
                 name: {
