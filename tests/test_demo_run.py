@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from collections import Counter
@@ -91,12 +92,24 @@ def test_pretrain_goes_on_from_the_checkpoint(demo: tuple[Path, str]) -> None:
     log = folder / "run" / "checkpoints" / "gpt2-tiny" / "log.jsonl"
     done = len(log.read_text().splitlines())
     settings = (folder / "webtext.toml").read_text("utf-8")
-    (folder / "more.toml").write_text(re.sub(r"(?m)^# max_minutes =$", "max_minutes = 0.02", settings))
-    answer = webtext("pretrain", "more.toml", cwd=folder)
+    (folder.parent / "more.toml").write_text(re.sub(r"(?m)^# max_minutes =$", "max_minutes = 0.02", settings))
+    answer = webtext("pretrain", "more.toml", "--run", str(folder / "run"), cwd=folder.parent)
     assert answer.returncode == 0, answer.stderr
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
     assert len(steps) > done
+
+
+def test_another_web_begins_anew(demo: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = demo
+    shutil.copytree(folder, tmp_path / "d")
+    arguments = ("demo", "--dir", "d", "--minutes", "0.02", "--pages")
+    again = webtext(*arguments, str(NUM_PAGES), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "another web" not in again.stdout
+    other = webtext(*arguments, str(NUM_PAGES + 10), cwd=tmp_path)
+    assert other.returncode == 0, other.stderr
+    assert "another web" in other.stdout
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:

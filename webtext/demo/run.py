@@ -1,6 +1,7 @@
 """The demo: the main job from a dump to two small models, on a web that it makes and serves itself."""
 
 import itertools
+import shutil
 import time
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _SAMPLE_TOKENS = 60
 def run_demo(folder: Path, *, num_pages: int, minutes: float, console: Console) -> None:
     """Makes a web and a dump, builds a corpus from them, reports on it and trains a GPT-2 and an ALBERT.
 
-    What an earlier, interrupted demo has done in ``folder`` is not done again.
+    What an earlier, interrupted demo has done in ``folder`` is not done again, if its web was the same.
 
     Args:
         folder: Where everything goes; made where it is not there.
@@ -51,7 +52,11 @@ def run_demo(folder: Path, *, num_pages: int, minutes: float, console: Console) 
     folder.mkdir(parents=True, exist_ok=True)
     console.print("[bold]a web of its own[/], made of the documentation of the Python modules here")
     site = build_site(num_pages)
+    before = dump.read_bytes() if dump.exists() else None
     write_dump(site, dump)
+    if before is not None and before != dump.read_bytes():
+        console.print("  another web than in the demo before, so everything is done anew")
+        shutil.rmtree(folder / "run", ignore_errors=True)
     with serve(site) as server:
         settings_file.write_text(render(demo_settings(server.resolve)), "utf-8")
         console.print(
