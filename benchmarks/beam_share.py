@@ -40,8 +40,7 @@ def main() -> None:
         f"Beam's share against the bare functions, {arguments.pages} pages",
         ["stage", "Beam s", "bare s", "ratio", "Beam's share"],
         rows,
-        "A stage has little to do here: what Beam costs is mostly a pipeline's fixed cost, some tenths of a\n"
-        "second; in extract it is also that its threads are dealt their parts beforehand.",
+        "A stage has little to do here: what Beam costs is mostly a pipeline's fixed cost.",
     )
 
 
