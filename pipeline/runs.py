@@ -144,7 +144,7 @@ class Manifest:
             "inputs": dict(self.inputs),
             "counts": self.counts.to_json(),
             "parts": [
-                {k: v for k, v in part.to_json().items() if k not in ("seconds", "fingerprint")}
+                {key: value for key, value in part.to_json().items() if key != "seconds"}
                 for part in self.parts
             ],
             "facts": dict(self.facts),
@@ -155,9 +155,6 @@ class Manifest:
     def decode(cls, data: bytes) -> Self:
         """The inverse of encode; ValueError, KeyError or TypeError where the bytes are not a manifest."""
         value = json.loads(data)
-        parts = tuple(
-            Part.from_json({**part, "fingerprint": value["fingerprint"]}) for part in value["parts"]
-        )
         return cls(
             stage=value["stage"],
             version=value["version"],
@@ -165,7 +162,7 @@ class Manifest:
             settings=value["settings"],
             inputs=value["inputs"],
             counts=Counts.from_json(value["counts"]),
-            parts=parts,
+            parts=tuple(Part.from_json(part) for part in value["parts"]),
             facts=value["facts"],
         )
 

@@ -143,7 +143,7 @@ def _module(job: Job, name: str) -> Any:
 
 
 def _standing(folder: Folder, fingerprint: str) -> Manifest | None:
-    """The manifest, if it was made from this plan and its files are there in their sizes."""
+    """The manifest, if it was made from this plan and its files are there in their sizes, sidecars too."""
     try:
         manifest = read_manifest(folder)
     except InputError:
@@ -151,8 +151,10 @@ def _standing(folder: Folder, fingerprint: str) -> Manifest | None:
     if manifest is None or manifest.fingerprint != fingerprint:
         return None
     sizes = folder.sizes()
-    files = [file for part in manifest.parts for file in part.files]
-    return manifest if all(sizes.get(file.name) == file.bytes for file in files) else None
+    for part in manifest.parts:
+        if f"{part.name}.json" not in sizes or any(sizes.get(one.name) != one.bytes for one in part.files):
+            return None
+    return manifest
 
 
 def _finished(job: Job, plan: Plan) -> dict[str, Part]:

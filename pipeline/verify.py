@@ -52,7 +52,13 @@ class _Finished:
     manifest: Manifest
 
     def problem(self, name: str, what: str) -> Problem:
-        return _problem(self.stage, self.folder, name, what)
+        """Something that does not agree with the rest: the whole stage is in doubt."""
+        remedy = f"run the same `webtext build` again with `--force {self.stage.name}`"
+        return Problem(f"{self.folder.uri}/{name}", what, remedy)
+
+    def damage(self, name: str, what: str) -> Problem:
+        """Something that happened to one file: only its part need be done again."""
+        return _damage(self.folder, name, what)
 
     def files(self) -> Iterator[File]:
         for part in self.manifest.parts:
@@ -62,8 +68,8 @@ class _Finished:
         return self.folder.read_table(f"{part.name}{suffix}", columns)
 
 
-def _problem(stage: Stage, folder: Folder, name: str, what: str) -> Problem:
-    remedy = f"run the same `webtext build` again with `--force {stage.name}`"
+def _damage(folder: Folder, name: str, what: str) -> Problem:
+    remedy = "delete it, if it is there, and run the same `webtext build`: what is whole stays"
     return Problem(f"{folder.uri}/{name}", what, remedy)
 
 
@@ -132,9 +138,9 @@ def _read_manifests(run: Folder, problems: list[Problem]) -> dict[str, _Finished
             if manifest is None:
                 continue
             if manifest.encode() != folder.read(MANIFEST) or manifest.stage != stage.name:
-                problems.append(_problem(stage, folder, MANIFEST, "is not as it was written"))
+                problems.append(_damage(folder, MANIFEST, "is not as it was written"))
         except (InputError, *_DAMAGE) as error:
-            problems.append(_problem(stage, folder, MANIFEST, f"cannot be read ({error})"))
+            problems.append(_damage(folder, MANIFEST, f"cannot be read ({error})"))
             continue
         stages[stage.name] = _Finished(stage, folder, manifest)
     return stages
@@ -145,9 +151,9 @@ def _check_manifest(one: _Finished, stages: Mapping[str, _Finished]) -> Iterator
     for part in manifest.parts:
         sidecar = read_sidecar(one.folder, part.name)
         if sidecar is None:
-            yield one.problem(f"{part.name}.json", "is missing or damaged")
+            yield one.damage(f"{part.name}.json", "is missing or damaged")
         elif _content(sidecar) != _content(part):
-            yield one.problem(f"{part.name}.json", f"does not say what {MANIFEST} says")
+            yield one.damage(f"{part.name}.json", f"does not say what {MANIFEST} says")
         if part.counts is not None and not _reconciles(part.counts):
             yield one.problem(f"{part.name}.json", f"counts do not reconcile: {part.counts.to_json()}")
     if Counts.total(part.counts for part in manifest.counted() if part.counts) != manifest.counts:
@@ -167,7 +173,7 @@ def _check_manifest(one: _Finished, stages: Mapping[str, _Finished]) -> Iterator
 
 def _content(part: Part) -> dict[str, Any]:
     """What a manifest and a sidecar both say of a part."""
-    return {key: value for key, value in part.to_json().items() if key not in ("seconds", "fingerprint")}
+    return {key: value for key, value in part.to_json().items() if key != "seconds"}
 
 
 def _reconciles(counts: Counts) -> bool:
@@ -182,13 +188,13 @@ def _check_files(one: _Finished, count: _Bytes) -> Iterator[Problem]:
     sizes = one.folder.sizes()
     for file in one.files():
         if file.name not in sizes:
-            yield one.problem(file.name, "is missing")
+            yield one.damage(file.name, "is missing")
         elif sizes[file.name] != file.bytes:
-            yield one.problem(file.name, f"has {sizes[file.name]:,} bytes instead of {file.bytes:,}")
+            yield one.damage(file.name, f"has {sizes[file.name]:,} bytes instead of {file.bytes:,}")
         else:
             what = _check_file(one.folder, file, count)
             if what:
-                yield one.problem(file.name, what)
+                yield one.damage(file.name, what)
 
 
 def _check_file(folder: Folder, file: File, count: _Bytes) -> str:

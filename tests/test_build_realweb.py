@@ -183,6 +183,27 @@ def test_killed_in_every_stage_it_ends_with_the_same_bytes(built: Path, tmp_path
     assert webtext("verify", "run", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["pages/part-00001.warc.gz", "corpus/part-00000.parquet", "links/part-00001.json", "shards/train-*.bin"],
+)
+def test_damage_is_found_and_mended_as_verify_says(built: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    file = next((copy / "run").glob(name))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    found = webtext("verify", "run", cwd=copy)
+    assert found.returncode == 1
+    assert f"run/{file.relative_to(copy / 'run')}" in found.stdout
+    assert "delete it" in found.stdout
+    file.unlink()
+    assert webtext("build", "webtext.toml", cwd=copy).returncode == 0
+    assert webtext("verify", "run", cwd=copy).returncode == 0
+    assert digests(copy / "run") == digests(built / "run")
+
+
 def test_a_second_build_in_the_same_directory_is_refused(built: Path) -> None:
     import fcntl
 
