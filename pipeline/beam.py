@@ -19,40 +19,45 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState, create_runner
 
 from pipeline.errors import InputError, RunError
-from pipeline.stages import Job, Plan, Planned
+from pipeline.stages import Job, Plan
 
 # Starting local worker processes costs about six seconds each time; threads start at once.
 PROCESSES_PAY_FROM_S = 12.0
+
+Work = Callable[[Job, Any], Iterable[Any] | None]
 
 _LOCAL = "FnApiRunner"  # by name: "DirectRunner" chooses between runners, and downloads one of them
 
 
 class DoParts(beam.PTransform):
-    """Does each part's work on whichever worker is free.
+    """Does each part's work on whichever worker is free, once ``after`` (if given) is complete.
 
     ``work(job, part)`` writes the part and its sidecar. What it yields (packed columns with a key, for a
-    shuffle that follows) is the output.
+    shuffle that follows) is the output. A part is a Planned, or whatever else ``work`` takes.
     """
 
     def __init__(
-        self, job: Job, parts: Sequence[Planned], work: Callable[[Job, Planned], Iterable[Any] | None]
+        self, job: Job, parts: Sequence[Any], work: Work, *, after: beam.PCollection | None = None
     ) -> None:
         super().__init__()
         self._job = job
         self._parts = parts
         self._work = work
+        self._after = after
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Create, spread over the workers, do."""
+        """Create, spread over the workers, wait, do."""
+        # A side input makes the work wait; nothing reads it.
+        barrier = [] if self._after is None else [beam.pvalue.AsIter(self._after)]
         return (
             pbegin
             | "Parts" >> beam.Create(list(self._parts), reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Work" >> beam.FlatMap(_do, self._job, self._work)
+            | "Work" >> beam.FlatMap(_do, self._job, self._work, *barrier)
         )
 
 
-def _do(part: Planned, job: Job, work: Callable[[Job, Planned], Iterable[Any] | None]) -> Iterator[Any]:
+def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator[Any]:
     yield from work(job, part) or ()
 
 

@@ -14,7 +14,8 @@ _EDGE_BYTES = 1 << 20
 def expand(patterns: Iterable[str], setting: str) -> list[str]:
     """The files that the names and globs stand for, each once, in the order of the patterns, then names.
 
-    Raises InputError, naming the setting, where a pattern matches nothing or what it names is no file.
+    Raises InputError, naming the setting, where there is no pattern, where one matches nothing, or where
+    what it names is no file.
     """
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -25,6 +26,8 @@ def expand(patterns: Iterable[str], setting: str) -> list[str]:
             if not Path(name).is_file():
                 raise InputError(f"{setting}: {name} is not a file. For a folder's files give {name}/*.")
             found[name] = None
+    if not found:
+        raise InputError(f'{setting} names no file: give files or globs, as in ["/data/RS_2019-*.zst"].')
     return list(found)
 
 

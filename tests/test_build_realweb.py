@@ -161,6 +161,22 @@ def test_other_settings_redo_what_depends_on_them(built: Path, tmp_path: Path) -
     assert webtext("verify", "run", cwd=copy).returncode == 0
 
 
+def test_input_files_may_move(built: Path, tmp_path: Path, realdata: Path) -> None:
+    """Content counts, and not where it lies: nothing is done again, and no file tells the old place."""
+    shutil.copytree(built, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    shutil.copytree(realdata / "realweb", tmp_path / "elsewhere")
+    (copy / "webtext.toml").write_text(SETTINGS.format(realweb=tmp_path / "elsewhere"))
+    answer = webtext("build", "webtext.toml", cwd=copy)
+    assert answer.returncode == 0, answer.stderr
+    manifests = sorted((copy / "run").rglob("manifest.json"))
+    assert [path.stat().st_mtime_ns for path in manifests] == [
+        (built / path.relative_to(copy)).stat().st_mtime_ns for path in manifests
+    ]
+    files = [path for path in (copy / "run").rglob("*") if path.is_file() and path.name != "webtext.toml"]
+    assert not [path for path in files if str(realdata).encode() in path.read_bytes()]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_killed_in_every_stage_it_ends_with_the_same_bytes(built: Path, tmp_path: Path, seed: int) -> None:
     """A kill -9 of the whole process group as each stage begins to write, a moment later by the seed."""

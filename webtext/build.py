@@ -61,8 +61,6 @@ def build(
 
 def _check_inputs(settings: Settings) -> None:
     """Raises InputError for what would only come to light hours later."""
-    if not settings.collect.dumps:
-        raise InputError('collect.dumps names no file: set dumps = ["RS_2019-12.zst"] under [collect].')
     expand(settings.collect.dumps, "collect.dumps")
     fetch = settings.fetch
     if fetch.source == "warc":

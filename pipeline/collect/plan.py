@@ -12,8 +12,6 @@ _BYTES_PER_CPU_SECOND = 10_000_000  # of a packed dump, measured
 def plan(job: Job) -> Plan:
     """One part a dump file, in the order of the settings. Raises InputError where there is none."""
     paths = expand(job.settings.dumps, "collect.dumps")
-    if not paths:
-        raise InputError('collect.dumps names no file: set dumps = ["RS_2019-12.zst"] under [collect].')
     for path in paths:
         if Path(path).name.startswith("RC_"):
             raise InputError(f"collect.dumps: {path} holds comments; submissions are in files named RS_*.")

@@ -1,7 +1,6 @@
 """dedupe in Beam: signatures part by part, bands shuffled by their hashes, verdicts in one place, parts."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -28,12 +27,12 @@ class DropDuplicates(beam.PTransform):
         """Sign, rank, find candidates, decide, finish."""
         job = self._job
         signed = pbegin | "Sign" >> DoParts(job, self._step(SIGN), sign)
-        ranked = pbegin | "Rank" >> _DoAfter(self._step(RANK), job, rank_all, after=signed)
+        ranked = pbegin | "Rank" >> DoParts(job, self._step(RANK), rank_all, after=signed)
         decide = self._step(DECIDE)
         places = list(range(len(decide[0].spec["signatures"]))) if decide else []
         pairs = (
             pbegin
-            | "Divide" >> _DoAfter(places, job, band_blocks, after=ranked)
+            | "Divide" >> DoParts(job, places, band_blocks, after=ranked)
             | "Gather" >> beam.GroupByKey()
             | "Pair" >> beam.Map(_pair)
         )
@@ -42,48 +41,15 @@ class DropDuplicates(beam.PTransform):
             | "Clusters" >> beam.Create(decide, reshuffle=False)
             | "Decide" >> beam.Map(_decide, beam.pvalue.AsIter(pairs), job)
         )
-        return pbegin | "Finish" >> _DoAfter(self._step(FINISH), job, finish, after=decided)
+        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish, after=decided)
 
     def _step(self, step: str) -> list[Planned]:
         return [part for part in self._todo if part.spec["step"] == step]
 
 
-class _DoAfter(beam.PTransform):
-    """Does ``work(job, item)`` for each item, on whichever worker is free, once ``after`` is complete."""
-
-    def __init__(
-        self,
-        items: Sequence[Any],
-        job: Job,
-        work: Callable[[Job, Any], Iterable[Any] | None],
-        *,
-        after: beam.PCollection,
-    ) -> None:
-        super().__init__()
-        self._items = items
-        self._job = job
-        self._work = work
-        self._after = after
-
-    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Create, spread, wait, do."""
-        return (
-            pbegin
-            | "Items" >> beam.Create(list(self._items), reshuffle=False)
-            | "Spread" >> beam.Reshuffle()
-            | "Work" >> beam.FlatMap(_do, beam.pvalue.AsIter(self._after), self._job, self._work)
-        )
-
-
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     """Filtered documents to the corpus."""
     return DropDuplicates(job, todo)
-
-
-def _do(
-    item: Any, _after: Iterable[Any], job: Job, work: Callable[[Job, Any], Iterable[Any] | None]
-) -> Iterator[Any]:
-    yield from work(job, item) or ()
 
 
 def _pair(gathered: tuple[int, Iterable[bytes]]) -> bytes:

@@ -13,7 +13,7 @@ def plan(job: Job) -> Plan:
     A part of the corpus depends on all documents, as any other may be the better copy of one in it.
     """
     sources = [(part.name, part.file(f"{part.name}.parquet")) for part in job.inputs["filter"].counted()]
-    digests = [file.sha256 for _, file in sources]
+    everything = job.fingerprint(*(file.sha256 for _, file in sources))
     signatures = [part_name(index, "signatures") for index in range(len(sources))]
     together = {"signatures": signatures}
     parts = [
@@ -21,12 +21,12 @@ def plan(job: Job) -> Plan:
             Planned(name, job.fingerprint(SIGN, file.sha256), {"step": SIGN, "source": file.name})
             for name, (_, file) in zip(signatures, sources, strict=True)
         ),
-        Planned("ranked", job.fingerprint(RANK, *digests), {"step": RANK, **together}),
-        Planned("clusters", job.fingerprint(DECIDE, *digests), {"step": DECIDE, **together}),
+        Planned("ranked", job.fingerprint(RANK, everything), {"step": RANK, **together}),
+        Planned("clusters", job.fingerprint(DECIDE, everything), {"step": DECIDE, **together}),
         *(
             Planned(
                 name,
-                job.fingerprint(FINISH, name, *digests),
+                job.fingerprint(FINISH, name, everything),
                 {"step": FINISH, "source": file.name, "index": index},
             )
             for index, (name, file) in enumerate(sources)

@@ -14,6 +14,7 @@ def plan(job: Job) -> Plan:
     pages, links = job.inputs["fetch"], job.inputs["link"]
     links_by_name = {part.name: part for part in links.counted()}
     trafilatura = version("trafilatura")
+    everything = job.fingerprint(trafilatura, pages.digest(), links.digest())
     extracted, final = [], []
     for index, part in enumerate(pages.counted()):
         spec = {
@@ -28,7 +29,7 @@ def plan(job: Job) -> Plan:
         final.append(
             Planned(
                 part_name(index),
-                job.fingerprint(trafilatura, pages.digest(), links.digest(), str(index)),
+                job.fingerprint(everything, str(index)),
                 spec,
             )
         )

@@ -1,6 +1,6 @@
 """fetch in Beam: parts that wait on the web, or WARC files' indexes and then the copies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import apache_beam as beam
 
@@ -22,14 +22,9 @@ class FetchFromWarcs(beam.PTransform):
         self._copies = [part for part in todo if not part.name.startswith(INDEX)]
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """The indexes come in by their files; the side input only makes the copies wait for them."""
+        """Both steps are of parts: the copies read the indexes from their files."""
         indexed = pbegin | "Index" >> DoParts(self._job, self._indexes, index_part)
-        return (
-            pbegin
-            | "Links" >> beam.Create(self._copies, reshuffle=False)
-            | "Spread" >> beam.Reshuffle()
-            | "Copy" >> beam.FlatMap(_copy, self._job, beam.pvalue.AsIter(indexed))
-        )
+        return pbegin | "Copy" >> DoParts(self._job, self._copies, copy_part, after=indexed)
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
@@ -37,8 +32,3 @@ def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     if job.settings.source == "warc":
         return FetchFromWarcs(job, todo)
     return DoParts(job, todo, fetch_part)
-
-
-def _copy(part: Planned, job: Job, _indexed: Iterable[None]) -> Iterable[None]:
-    copy_part(job, part)
-    return ()

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,9 +66,8 @@ class Capture:
 def index_part(job: Job, part: Planned) -> None:
     """Indexes one WARC file: where each response stands, under its URL's key."""
     started = time.monotonic()
-    path = part.spec["warc"]
-    result = scan(path)
-    table = _table(result.found).replace_schema_metadata({b"warc": path.encode()})
+    result = scan(part.spec["warc"])
+    table = _table(result.found)
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     with writer.open("parquet") as stream:
         pq.write_table(table, stream, compression="zstd", row_group_size=_ROWS_PER_GROUP)
@@ -102,7 +101,7 @@ def _table(found: Iterable[Found]) -> pa.Table:
 
 
 def look_up(
-    folder: Folder, num_indexes: int, wanted: Mapping[bytes, int]
+    folder: Folder, warcs: Sequence[str], wanted: Mapping[bytes, int]
 ) -> defaultdict[bytes, list[Capture]]:
     """The captures of the wanted URLs (key → their domain's hash), in the order of the files."""
     captures: defaultdict[bytes, list[Capture]] = defaultdict(list)
@@ -111,10 +110,9 @@ def look_up(
     low, high = (pa.scalar(bound(wanted.values()), pa.uint64()) for bound in (min, max))
     column = pc.field("domain_hash")
     keys = pa.array(wanted, pa.binary(16))
-    for warc in range(num_indexes):
+    for warc, path in enumerate(warcs):
         with folder.open(f"{part_name(warc, INDEX)}.parquet") as stream:
             table = pq.read_table(stream, filters=(column >= low) & (column <= high))
-        path = table.schema.metadata[b"warc"].decode()
         for row in table.filter(pc.is_in(table["key"], keys)).to_pylist():
             key = row.pop("key")
             del row["domain_hash"]

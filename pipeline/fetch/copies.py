@@ -43,7 +43,7 @@ def copy_part(job: Job, part: Planned) -> None:
     settings: FetchSettings = job.settings
     table = job.folder_of("link").read_table(part.spec["links"], columns=["id", "url", "created"])
     links = [Link(**row) for row in table.to_pylist()]
-    trails = _trails(job, part.spec["num_indexes"], links, settings.max_redirects)
+    trails = _trails(job, part.spec["warcs"], links, settings.max_redirects)
     dates = [capture.date for trail in trails for capture in trail.captures]
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     filename = f"{part.name}.warc.gz"
@@ -140,7 +140,7 @@ def _judge(record: Record | None) -> Refusal | None:
     )
 
 
-def _trails(job: Job, num_indexes: int, links: Sequence[Link], max_redirects: int) -> list[Trail]:
+def _trails(job: Job, warcs: Sequence[str], links: Sequence[Link], max_redirects: int) -> list[Trail]:
     """Every link's trail. Each round looks up where the redirects of the round before lead."""
     known: dict[bytes, list[Capture]] = {}
     while True:
@@ -148,7 +148,7 @@ def _trails(job: Job, num_indexes: int, links: Sequence[Link], max_redirects: in
         wanted = {one.key: urls.domain_hash(one.domain) for one in followed if isinstance(one, urls.Url)}
         if not wanted:
             return [one for one in followed if isinstance(one, Trail)]
-        found = look_up(job.folder, num_indexes, wanted)
+        found = look_up(job.folder, warcs, wanted)
         known.update({key: found[key] for key in wanted})
 
 

@@ -35,15 +35,16 @@ def _from_warcs(job: Job, settings: FetchSettings) -> Plan:
     paths = expand(settings.warcs, "fetch.warcs")
     digests = [file_digest(path) for path in paths]
     indexes = [
-        Planned(part_name(index, INDEX), job.fingerprint(digest, path), {"warc": path})
+        Planned(part_name(index, INDEX), job.fingerprint(digest), {"warc": path})
         for index, (path, digest) in enumerate(zip(paths, digests, strict=True))
     ]
     # The nearest capture may be in any of the files: a part depends on all of them.
+    everything = job.fingerprint(*digests)
     copies = [
         Planned(
             part.name,
-            job.fingerprint(_links(part).sha256, *digests),
-            {"links": _links(part).name, "num_indexes": len(paths)},
+            job.fingerprint(_links(part).sha256, everything),
+            {"links": _links(part).name, "warcs": paths},
         )
         for part in job.inputs["link"].counted()
     ]
