@@ -56,9 +56,11 @@ format: install-dev
 bench: install-dev
 	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.beam_share
+	$(BIN)/python -m benchmarks.collect
+	$(BIN)/python -m benchmarks.link
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	--extra inspect --group build
+	--extra inspect --extra reddit --group build
 
 lock:
 	$(LOCK) pyproject.toml -o requirements.lock

@@ -8,6 +8,7 @@ make finished parts stale.
 import hashlib
 import ipaddress
 import json
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -21,19 +22,25 @@ Manner = _MannerMark()
 
 
 class Section(BaseModel):
-    """A frozen section of the settings file; unknown keys are refused."""
+    """A frozen section of the settings file, or of another section; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 def deciding(section: BaseModel) -> dict[str, Any]:
     """The values that decide a stage's output, as JSON has them: fields marked Manner left out."""
-    manners = {
-        name
-        for name, field in type(section).model_fields.items()
-        if any(mark is Manner for mark in field.metadata)
-    }
-    return section.model_dump(mode="json", exclude=manners)
+    return section.model_dump(mode="json", exclude=_manners(type(section)))
+
+
+def _manners(section: type[BaseModel]) -> dict[str, Any]:
+    """The fields marked Manner, as pydantic wants them excluded: those of sections inside, by section."""
+    found: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        if any(mark is Manner for mark in field.metadata):
+            found[name] = True
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found[name] = _manners(field.annotation)
+    return found
 
 
 def settings_digest(section: BaseModel) -> str:
@@ -48,14 +55,103 @@ class RunSettings(Section):
     """The run directory: a local path, or a URI that pyarrow.fs opens (s3://, gs://, hdfs://)."""
 
 
+class UrlSettings(Section):
+    """How submitted URLs are read, and which spellings of one are the same link."""
+
+    unwrap: bool = True
+    """Replace Reddit's out-links, search engines' redirects and AMP caches by the page that they name."""
+
+    drop_trackers: bool = True
+    """Parameters that say where a reader came from (utm_source, fbclid, …) make no other link."""
+
+    drop_session_ids: bool = True
+    """Session ids (PHPSESSID, ;jsessionid=…) make no other link."""
+
+    drop_amp: bool = True
+    """A page's AMP variant (amp.example.com, /amp/, ?amp=1) is the same link."""
+
+    drop_mobile: bool = True
+    """A page on a mobile host (m.example.com, en.m.wikipedia.org) is the same link."""
+
+    drop_trailing_slash: bool = True
+    """/page/ and /page are the same link."""
+
+    keep_shorteners: bool = True
+    """Keep links through shorteners (bit.ly, …): fetch finds out where they lead."""
+
+
+class RedditSettings(Section):
+    """Submissions from Reddit's public API, which closes in March 2027: dumps are the main road."""
+
+    subreddits: tuple[str, ...] = ()
+    """Subreddits to ask for ("all" is one); none named: the API is not asked."""
+
+    listings: tuple[Literal["new", "top", "hot", "rising"], ...] = ("top", "new")
+    """Which listings of each; one gives about 1,000 submissions at the most."""
+
+    time_filters: tuple[Literal["hour", "day", "week", "month", "year", "all"], ...] = ("all",)
+    """Over which times "top" is asked."""
+
+    dump: Annotated[str, Manner] = "reddit.zst"
+    """The file, relative to this one, that keeps the answers; while it is there the API is not asked."""
+
+    contact: Annotated[str, Manner] = ""
+    """Your Reddit account's name, sent in the user agent as Reddit's rules ask."""
+
+    url: Annotated[str, Manner] = "https://www.reddit.com"
+    """Where tokens are asked for."""
+
+    oauth_url: Annotated[str, Manner] = "https://oauth.reddit.com"
+    """Where listings are asked for."""
+
+
 class CollectSettings(Section):
-    """Dump files to submissions that point outward."""
+    """Dumps, the live API and lists of URLs to submissions that point outward."""
 
     dumps: Annotated[tuple[str, ...], Manner] = ()
-    """Submission dumps (RS_*.zst, .xz, .bz2, .gz or plain NDJSON): files or globs, relative to this file."""
+    """Submission dumps (RS_*; NDJSON, .csv or .parquet; packed as .zst, .xz, .bz2, .gz or not): files or
+    globs, relative to this file."""
+
+    lists: Annotated[tuple[str, ...], Manner] = ()
+    """Lists of URLs (plain text, a URL a line, or OpenWebText2's .jsonl; packed or not): files or globs,
+    relative to this file."""
+
+    list_karma: int = 3
+    """The karma that a URL counts with because it stands in a list; OpenWebText's were chosen by 3."""
+
+    on_damage: Annotated[Literal["fail", "keep"], Manner] = "fail"
+    """What to do where an archive is cut off or corrupt: fail, or keep what lies before the damage."""
 
     over_18: bool = False
     """Whether submissions marked over 18 are kept."""
+
+    subreddits: tuple[str, ...] = ()
+    """Only submissions to these subreddits, in whatever case, are kept; none named: all."""
+
+    not_subreddits: tuple[str, ...] = ()
+    """Submissions to these subreddits, in whatever case, are left out."""
+
+    since: date | None = None
+    """The first day (UTC) of submissions that are kept, such as 2019-06-01."""
+
+    before: date | None = None
+    """The day (UTC) from which on submissions are left out, such as 2020-01-01."""
+
+    media_domains: tuple[str, ...] = ()
+    """Domains (their subdomains with them) to leave out besides the shipped list of media hosts."""
+
+    media_extensions: tuple[str, ...] = ()
+    """File extensions (without the dot) to leave out besides the shipped list."""
+
+    urls: UrlSettings = UrlSettings()
+
+    reddit: Annotated[RedditSettings, Manner] = RedditSettings()
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> "CollectSettings":
+        if self.since and self.before and self.since >= self.before:
+            raise ValueError(f"since = {self.since} is not before before = {self.before}")
+        return self
 
 
 class LinkSettings(Section):
@@ -68,7 +164,10 @@ class LinkSettings(Section):
     """Which karma counts: the best submission's (WebText) or that of all together (OpenWebText2)."""
 
     opt_out: tuple[str, ...] = ()
-    """Domains (their subdomains with them) whose owners asked to be left out."""
+    """What owners asked to leave out: domains (with their subdomains), URLs, submissions (t3_abc123)."""
+
+    opt_out_lists: Annotated[tuple[str, ...], Manner] = ()
+    """Files of such entries, one a line: files or globs, relative to this file."""
 
     submissions_per_part: Annotated[int, Field(ge=1)] = 10_000
     """About how many submissions make one part; a domain is never divided between parts."""

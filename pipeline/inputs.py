@@ -14,10 +14,10 @@ _EDGE_BYTES = 1 << 20
 def expand(patterns: Iterable[str], setting: str) -> list[str]:
     """The files that the names and globs stand for, each once, in the order of the patterns, then names.
 
-    Raises InputError, naming the setting, where there is no pattern, where one matches nothing, or where
-    what it names is no file.
+    Raises InputError, naming the setting, where there is no pattern, where one matches nothing, where what
+    it names is no file, or where two name the same file.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for pattern in patterns:
         names = sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 (patterns are absolute)
         for name in names:
@@ -25,7 +25,10 @@ def expand(patterns: Iterable[str], setting: str) -> list[str]:
                 raise InputError(f"{setting}: nothing is at {pattern}. Give the path of a file, or a glob.")
             if not Path(name).is_file():
                 raise InputError(f"{setting}: {name} is not a file. For a folder's files give {name}/*.")
-            found[name] = None
+            if name in found:
+                by = f"by {found[name]} and by {pattern}" if found[name] != pattern else f"as {pattern}"
+                raise InputError(f"{setting}: {name} is named twice, {by}. Leave one out.")
+            found[name] = pattern
     if not found:
         raise InputError(f'{setting} names no file: give files or globs, as in ["/data/RS_2019-*.zst"].')
     return list(found)

@@ -12,7 +12,7 @@ SUBMISSION = pa.struct(
         pa.field("id", pa.string(), nullable=False),
         pa.field("score", pa.int32(), nullable=False),
         pa.field("subreddit", pa.string(), nullable=False),
-        pa.field("created", TIME, nullable=False),
+        pa.field("created", TIME),  # null where a list of URLs does not tell
     ]
 )
 
@@ -20,8 +20,9 @@ SUBMISSIONS = pa.schema(
     [
         pa.field("key", pa.binary(16), nullable=False),  # hash of the canonical URL
         pa.field("domain_hash", pa.uint64(), nullable=False),  # of the registrable domain
-        pa.field("url", pa.string(), nullable=False),  # as submitted
+        pa.field("url", pa.string(), nullable=False),  # as submitted, out of its wrapping
         *SUBMISSION.fields,
+        pa.field("retrieved", TIME),  # when its score was read; null where the source does not tell
     ]
 )
 
@@ -34,7 +35,7 @@ LINKS = pa.schema(
         pa.field("karma", pa.int64(), nullable=False),  # by the setting: karma_max or karma_sum
         pa.field("karma_max", pa.int64(), nullable=False),
         pa.field("karma_sum", pa.int64(), nullable=False),
-        pa.field("created", TIME, nullable=False),  # first seen
+        pa.field("created", TIME),  # first seen; null where no submission tells
         pa.field("submissions", pa.list_(SUBMISSION), nullable=False),  # oldest first
     ]
 )
@@ -69,7 +70,7 @@ DOCUMENTS = pa.schema(
         pa.field("karma", pa.int64(), nullable=False),
         pa.field("submissions", pa.list_(pa.string()), nullable=False),  # ids
         pa.field("subreddits", pa.list_(pa.string()), nullable=False),  # distinct, sorted
-        pa.field("created", TIME, nullable=False),  # the first submission
+        pa.field("created", TIME),  # the first submission; null where none tells
         pa.field("fetched", TIME, nullable=False),
         pa.field("warc", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
@@ -125,18 +126,30 @@ class Reason(StrEnum):
     """Why a record was rejected; the values are what people see in the waterfall."""
 
     # collect
-    MALFORMED = "malformed"
+    BLANK_LINE = "blank_line"
+    LINE_TOO_LONG = "line_too_long"
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    NOT_A_ROW = "not_a_row"  # JSON, but no object; a CSV row with too few or too many fields
+    BAD_FIELD = "bad_field"  # of a wrong type, where it matters
+    NO_ID = "no_id"
+    NO_TIME = "no_time"
     NO_URL = "no_url"
     NO_SCORE = "no_score"
     SELF_POST = "self_post"
+    CROSSPOST_OF_SELF = "crosspost_of_self"
     AD = "ad"
     REMOVED = "removed"
     OVER_18 = "over_18"
+    SUBREDDIT = "subreddit"  # not among those asked for
+    DATE = "date"  # outside the range asked for
+    REDDIT_MEDIA = "reddit_media"  # a picture or a video that Reddit hosts
     REDDIT_INTERNAL = "reddit_internal"
     BAD_URL = "bad_url"
     PRIVATE_HOST = "private_host"
     MEDIA_DOMAIN = "media_domain"
     MEDIA_EXTENSION = "media_extension"
+    SHORTENER = "shortener"
     # link
     SAME_SUBMISSION = "same_submission"  # the same id again, in another dump
     SAME_LINK = "same_link"  # counted to a link that is kept

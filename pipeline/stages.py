@@ -36,10 +36,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("collect", "submissions", ()),
-    Stage("link", "links", ("collect",)),
-    Stage("fetch", "pages", ("link",)),
-    Stage("extract", "documents", ("fetch", "link")),
+    Stage("collect", "submissions", (), format=2),
+    Stage("link", "links", ("collect",), format=2),
+    Stage("fetch", "pages", ("link",), format=2),
+    Stage("extract", "documents", ("fetch", "link"), format=2),
     Stage("filter", "filtered", ("extract",)),
     Stage("dedupe", "corpus", ("filter",)),
     Stage("tokenizer", "tokenizer", ("dedupe",)),

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.collect.months import Month, months, warnings
 from pipeline.errors import InputError
 from pipeline.runs import MANIFEST, Counts, Folder, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
@@ -25,7 +26,8 @@ UNITS = {
     "shard": ("documents", "documents"),
 }
 
-_BAR_WIDTH = 8
+_BAR_WIDTH = 6
+_MIN_SHARE = 0.0005  # of what came in: reasons rarer than this share a line where there is little room
 _SIDECARS_AT_ONCE = 16  # an object store answers each in tens of milliseconds
 
 
@@ -69,11 +71,19 @@ class TokenizerStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A run: its seven counted stages in their order, begun or not, and its tokenizer once it is trained."""
+    """A run: its seven counted stages in their order, begun or not, and its tokenizer once it is trained.
+
+    What collect says of its months and what is to be warned of are there once it is finished; so are, with
+    link, the links that each least karma lets through, by the best submission's score and by the sum of all.
+    """
 
     run: str
     stages: Mapping[str, StageStatus]
     tokenizer: TokenizerStatus | None
+    months: tuple[Month, ...] = ()
+    links_by_max: Mapping[int, int] = field(default_factory=dict)
+    links_by_sum: Mapping[int, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,6 +96,12 @@ class Status:
             "run": self.run,
             "stages": {name: stage.to_json() for name, stage in self.stages.items()},
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
+            "months": [month.to_json() for month in self.months],
+            "sensitivity": {
+                "max": {str(least): num for least, num in self.links_by_max.items()},
+                "sum": {str(least): num for least, num in self.links_by_sum.items()},
+            },
+            "warnings": list(self.warnings),
         }
 
 
@@ -96,11 +112,26 @@ def read_status(run: Folder) -> Status:
         InputError: There is no run, or a manifest of it is damaged.
     """
     require_run(run)
+    collect, link = (_facts(run / BY_NAME[name].folder) for name in ("collect", "link"))
     return Status(
         run=run.uri,
         stages={stage.name: _read_stage(run / stage.folder) for stage in COUNTED},
         tokenizer=_read_tokenizer(run / BY_NAME["tokenizer"].folder),
+        months=tuple(months(collect)),
+        links_by_max=_by_least_karma(link, "links_by_max"),
+        links_by_sum=_by_least_karma(link, "links_by_sum"),
+        warnings=tuple(warnings(collect)),
     )
+
+
+def _facts(folder: Folder) -> Mapping[str, Any]:
+    manifest = read_manifest(folder)
+    return {} if manifest is None else manifest.facts
+
+
+def _by_least_karma(facts: Mapping[str, Any], name: str) -> dict[int, int]:
+    """A table of facts by the number that its keys spell."""
+    return dict(sorted((int(least), num) for least, num in facts.get(name, {}).items()))
 
 
 def require_run(run: Folder) -> None:
@@ -167,11 +198,12 @@ def waterfall(status: Status) -> "RenderableType":
     table = Table(
         title=status.run,
         title_justify="left",
-        caption=_caption(status),
+        caption=f"\n{_caption(status)}",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_edge=False,
     )
     table.add_column("stage", no_wrap=True)
     for name in ("in", "kept", "of in"):
@@ -198,11 +230,18 @@ def _progress(stage: StageStatus) -> str:
 
 
 def _rejections(counts: Counts) -> Iterator[str]:
-    """A line a reason, the most frequent first: a bar in proportion to what came in, number and reason."""
-    width = max((len(f"{num:,}") for num in counts.rejected.values()), default=0)
-    for reason, num in sorted(counts.rejected.items(), key=lambda item: (-item[1], item[0])):
-        if num:
-            yield f"{_bar(num, counts.num_in)} {num:>{width},} {reason}"
+    """A line a reason, the most frequent first: a bar in proportion to what came in, number and reason.
+
+    The rarest share the last line, for a dump has up to twenty reasons; ``status --json`` has them all.
+    """
+    ordered = sorted(counts.rejected.items(), key=lambda item: (-item[1], item[0]))
+    lines = [(num, reason) for reason, num in ordered if num]
+    rare = [num for num, _ in lines if num < _MIN_SHARE * counts.num_in]
+    if len(rare) > 1:
+        lines[-len(rare) :] = [(sum(rare), f"for {len(rare)} other reasons")]
+    width = max((len(f"{num:,}") for num, _ in lines), default=0)
+    for num, reason in lines:
+        yield f"{_bar(num, counts.num_in)} {num:>{width},} {reason}"
 
 
 def _bar(num: int, of: int) -> str:
@@ -216,6 +255,20 @@ def _caption(status: Status) -> str:
     if one is None:
         return "tokenizer: not trained yet"
     return f"tokenizer: {one.vocab_size:,} ids, trained on {one.num_documents:,} documents"
+
+
+def sensitivity(status: Status) -> "RenderableType":
+    """The links that each least karma would let through, as a table: a row a kind of karma."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("links with karma of at least", no_wrap=True)
+    for least in status.links_by_max:
+        table.add_column(f"{least:,}", justify="right", no_wrap=True)
+    table.add_row("max: the best submission's", *(f"{num:,}" for num in status.links_by_max.values()))
+    table.add_row("sum: that of all together", *(f"{num:,}" for num in status.links_by_sum.values()))
+    return table
 
 
 def percentage(num: int, of: int) -> str:

@@ -20,6 +20,13 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.records import SHARD_DOCUMENTS
+from pipeline.recount import (
+    LINK_COLUMNS,
+    SUBMISSION_COLUMNS,
+    recount_links,
+    recount_submissions,
+    recount_thresholds,
+)
 from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import STAGES, Stage, total_facts
 from pipeline.status import require_run
@@ -220,7 +227,13 @@ def _check_file(folder: Folder, file: File, count: _Bytes) -> str:
 
 
 def _check_submissions(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
-    yield from _check_kept(stages["collect"])
+    one = stages["collect"]
+    yield from _check_kept(one)
+    for part in one.manifest.counted():
+        table = one.table(part, ".parquet", SUBMISSION_COLUMNS)
+        num_in = part.counts.num_in if part.counts else 0
+        for what in recount_submissions(table, num_in, part.facts, one.manifest.settings):
+            yield one.problem(f"{part.name}.parquet", what)
 
 
 def _check_kept(one: _Finished) -> Iterator[Problem]:
@@ -238,15 +251,34 @@ def _check_kept(one: _Finished) -> Iterator[Problem]:
 
 
 def _check_links(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
-    one = stages["link"]
+    one, collect = stages["link"], stages.get("collect")
     yield from _check_kept(one)
-    ids = [one.table(part, ".parquet", ["id"])["id"] for part in one.manifest.counted()]
-    num_ids = len(
-        pa.chunked_array([chunk for column in ids for chunk in column.chunks], pa.string()).unique()
-    )
-    if num_ids != one.manifest.counts.kept:
+    karma = one.manifest.settings["karma"]
+    tables = []
+    for part in one.manifest.counted():
+        table = one.table(part, ".parquet", LINK_COLUMNS)
+        counts = part.counts or Counts(0, 0)
+        for what in recount_links(table, counts.num_in, counts.rejected, karma):
+            yield one.problem(f"{part.name}.parquet", what)
+        tables.append(table.select(["id", "karma"]))
+    for what in recount_thresholds(tables, one.manifest.facts, one.manifest.settings):
+        yield one.problem(MANIFEST, what)
+    ids = _chunks(table["id"] for table in tables)
+    if len(ids.unique()) != one.manifest.counts.kept:
         num_links = one.manifest.counts.kept
-        yield one.problem(MANIFEST, f"{num_links:,} links have only {num_ids:,} different ids")
+        yield one.problem(MANIFEST, f"{num_links:,} links have only {len(ids.unique()):,} different ids")
+    if collect is not None:
+        keys = _chunks(collect.table(part, ".parquet", ["key"])["key"] for part in collect.manifest.counted())
+        of_links = pa.array([bytes.fromhex(name) for name in ids.to_pylist()], keys.type)
+        strange = ids.filter(pc.invert(pc.is_in(of_links, value_set=keys.combine_chunks())))
+        if len(strange):
+            yield one.problem(MANIFEST, f"{len(strange):,} links are of no submission, as {strange[0]}")
+
+
+def _chunks(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Columns of several tables, of which there is one at least, as one."""
+    every = list(columns)
+    return pa.chunked_array([chunk for column in every for chunk in column.chunks], every[0].type)
 
 
 def _check_pages(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
@@ -376,8 +408,7 @@ def _check_shards(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
         rows, kept = documents.num_rows, one.manifest.counts.kept
         yield one.problem(MANIFEST, f"its tables have {rows:,} documents, but {kept:,} were kept")
     if corpus is not None:
-        columns = [_ids_of_part(corpus, part.name) for part in corpus.manifest.counted()]
-        ids = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        ids = _chunks(_ids_of_part(corpus, part.name) for part in corpus.manifest.counted())
         yield from _compare(one, MANIFEST, documents["id"], ids, "corpus")
         yield from _compare(one, MANIFEST, ids, documents["id"], "shards")
         if len(documents["id"].unique()) != documents.num_rows:

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import config
+from pipeline.canonical import key_of
 from pipeline.records import (
     CLUSTERS,
     CORPUS,
@@ -27,6 +29,7 @@ from pipeline.records import (
 )
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import BY_NAME, Job, Plan, Planned, _commit, part_name
+from pipeline.urls import domain_hash
 from tokenizer.config import TokenizerSettings
 from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, write_tokenizer
 from tokenizer.tokenfile import Index, document_index, index_bytes, token_dtype
@@ -53,13 +56,29 @@ EXTRACTOR = "trafilatura 2.1.0"
 Rows = list[dict[str, Any]]
 
 
-def write_run(path: Path, num_links: int = 60, upto: str = "shard") -> Folder:
-    """Writes a run of about ``num_links`` links, up to and with one stage."""
+def write_run(
+    path: Path,
+    num_links: int = 60,
+    upto: str = "shard",
+    *,
+    months: Mapping[str, tuple[int, int]] | None = None,
+    damage: Mapping[str, int] | None = None,
+) -> Folder:
+    """Writes a run of about ``num_links`` links, up to and with one stage.
+
+    Args:
+        path: Where.
+        num_links: Those that link knows of, low karma with them.
+        upto: The last stage.
+        months: Self posts besides: month → how many, and how many of them have a score of 3 or more.
+        damage: Damaged dumps → their unpacked bytes that were used.
+    """
     run = Folder(str(path))
     run.write("webtext.toml", b"")
     manifests: dict[str, Manifest] = {}
     rows: dict[int, Rows] = {}
-    for name, work in _STAGES.items():
+    works = {"collect": partial(_collect, months=months or {}, damage=damage or {}), **_STAGES}
+    for name, work in works.items():
         inputs = {before: manifests[before] for before in BY_NAME[name].after}
         job = Job(BY_NAME[name], run, SETTINGS[name], inputs)
         rows = work(job, rows or _split(_links(num_links)))
@@ -87,21 +106,23 @@ def _links(num: int) -> Rows:
     """What is known of each link, with the fates that later stages have for it."""
     rows = []
     for n in range(num):
-        key = hashlib.md5(str(n).encode(), usedforsecurity=False).digest()
-        url = f"https://site{n % 7}.example/{n}"
+        domain = f"site{n % 7}.example"
+        canonical = f"{domain}/{n}"
+        key = key_of(canonical)
         submissions: Rows = [
             {
                 "id": f"s{n}x{m}",
                 "score": (n * 7 + m * 13) % 150,
                 "subreddit": SUBREDDITS[(n + m) % len(SUBREDDITS)],
                 "created": START + timedelta(hours=37 * n + m),
+                "retrieved": None,
             }
             for m in range(1 + n % 3)
         ]
         karma = max(one["score"] for one in submissions)
-        rows.append(
-            {"key": key, "id": key.hex(), "url": url, "submissions": submissions, "karma": karma, "n": n}
-        )
+        identity = {"key": key, "id": key.hex(), "canonical": canonical, "domain": domain}
+        url = f"https://{canonical}"
+        rows.append({**identity, "url": url, "submissions": submissions, "karma": karma, "n": n})
     return rows
 
 
@@ -113,19 +134,39 @@ def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema)
 
 
-def _collect(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+def _collect(
+    job: Job,
+    parts: dict[int, Rows],
+    *,
+    months: Mapping[str, tuple[int, int]],
+    damage: Mapping[str, int],
+) -> dict[int, Rows]:
     for index, rows in parts.items():
         submissions = [
-            {**one, "key": row["key"], "domain_hash": row["n"] % 7, "url": row["url"]}
+            {**one, "key": row["key"], "domain_hash": domain_hash(row["domain"]), "url": row["url"]}
             for row in rows
             for one in row["submissions"]
         ]
         writer = _writer(job, index)
         writer.table("parquet", _table(submissions, SUBMISSIONS))
         num = len(submissions)
-        rejected = {"self_post": num * 2, "media_domain": num, "malformed": 3}
-        writer.commit(Counts(num * 4 + 3, num, rejected), seconds=1.5)
+        rejected = {"self_post": num * 2, "media_domain": num, "not_json": 3}
+        # Each submission stands for the three of its month that were rejected, too.
+        posts = Counter({month: 4 * num for month, num in _by_month(submissions).items()})
+        high = [one for one in submissions if one["score"] >= 3]
+        posts_3 = Counter({month: 4 * num for month, num in _by_month(high).items()})
+        facts: dict[str, Any] = {"months": posts, "months_3": posts_3}
+        if index == 0:
+            posts.update({month: num for month, (num, _) in months.items()})
+            posts_3.update({month: num for month, (_, num) in months.items()})
+            rejected["self_post"] += sum(num for num, _ in months.values())
+            facts |= {"damage": dict(damage)} if damage else {}
+        writer.commit(Counts(num + sum(rejected.values()), num, rejected), seconds=1.5, facts=facts)
     return parts
+
+
+def _by_month(submissions: Rows) -> Counter[str]:
+    return Counter(one["created"].strftime("%Y-%m") for one in submissions if one["created"] is not None)
 
 
 def _link(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
@@ -135,8 +176,6 @@ def _link(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
         links = [
             {
                 **row,
-                "canonical": row["url"].removeprefix("https://"),
-                "domain": row["url"].split("/")[2],
                 "karma_max": row["karma"],
                 "karma_sum": sum(one["score"] for one in row["submissions"]),
                 "created": row["submissions"][0]["created"],
@@ -148,8 +187,18 @@ def _link(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
         num_in = sum(len(row["submissions"]) for row in rows)
         low = sum(len(row["submissions"]) for row in rows if row["karma"] < 3)
         rejected = {"low_karma": low, "same_link": num_in - low - len(links)}
-        writer.commit(Counts(num_in, len(links), rejected), seconds=0.5)
+        sums = [sum(one["score"] for one in row["submissions"]) for row in rows]
+        facts = {
+            "links_by_max": _at_least(row["karma"] for row in rows),
+            "links_by_sum": _at_least(sums),
+        }
+        writer.commit(Counts(num_in, len(links), rejected), seconds=0.5, facts=facts)
     return kept
+
+
+def _at_least(karma: Iterable[int]) -> dict[str, int]:
+    every = list(karma)
+    return {str(least): sum(one >= least for one in every) for least in (1, 2, 3, 5, 10)}
 
 
 def warc_record(kind: str, url: str, body: bytes) -> bytes:
@@ -322,7 +371,6 @@ def _write_split(writer: PartWriter, split: str, shard: int, rows: Rows) -> Rows
 
 
 _STAGES: Mapping[str, Any] = {
-    "collect": _collect,
     "link": _link,
     "fetch": _fetch,
     "extract": _extract,

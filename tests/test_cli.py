@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from tests.command import webtext
+from tests.synthetic_run import write_run
 from webtext.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,10 @@ def test_init_writes_a_file_that_build_reads(tmp_path: Path) -> None:
 
 BAD = {
     "unknown key": ("[link]\nmin_carma = 3\n", "link.min_carma: unknown; did you mean min_karma?"),
+    "unknown key in a section of a section": (
+        '[collect.reddit]\nsubredits = ["news"]\n',
+        "collect.reddit.subredits: unknown; did you mean subreddits?",
+    ),
     "no contact": ('[collect]\ndumps = ["RS"]\n', "fetch.contact is empty"),
     "missing dump": ('[collect]\ndumps = ["nope"]\n', "collect.dumps: nothing is at"),
     "missing warc": (
@@ -156,6 +161,19 @@ def test_a_damaged_dump_is_named_and_nothing_is_traced(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "RS_2019-01.zst is damaged after 0 unpacked bytes" in answer.stderr
     assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_status_says_what_to_mind(tmp_path: Path) -> None:
+    months = {f"2023-{month:02d}": (1000, 4 if month == 5 else 310) for month in range(1, 10)}
+    write_run(tmp_path / "run", upto="link", months=months)
+    shown = webtext("status", "run", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "! 2023-05: 0.4 % of the posts" in shown.stdout
+    assert "links with karma of at least" in shown.stdout
+    value = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)
+    assert list(value) == ["run", "stages", "tokenizer", "months", "sensitivity", "warnings"]
+    (warning,) = value["warnings"]
+    assert warning in shown.stdout
 
 
 def test_the_tokenizer_commands_together(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_settings_in_the_readme_load(tmp_path: Path) -> None:
 
 
 def test_files_that_the_documents_lead_to_are_there() -> None:
-    for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"):
+    for document in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/reddit.md"):
         text = (ROOT / document).read_text("utf-8")
         for target in re.findall(r"\]\(([^)#]+)\)", text):
             assert (ROOT / target).exists(), f"{document} leads to {target}"
@@ -63,10 +64,11 @@ def test_locks_pin_by_hash_and_name_no_address(name: str) -> None:
 
 def test_locks_pin_what_pyproject_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    asked = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["inspect"]
+    extras = project["project"]["optional-dependencies"].values()
+    asked = [*project["project"]["dependencies"], *chain.from_iterable(extras)]
     lock = (ROOT / "requirements.lock").read_text("utf-8")
-    pinned = {one.replace("_", "-") for one in re.findall(r"(?m)^([a-z0-9_.-]+)==", lock)}
-    assert {re.split(r"[><=]", one)[0] for one in asked} <= pinned
+    pinned = {one.replace("_", "-").replace(".", "-") for one in re.findall(r"(?m)^([a-z0-9_.-]+)==", lock)}
+    assert {re.split(r"[><=;]", one)[0].replace(".", "-") for one in asked} <= pinned
 
 
 def test_there_is_one_version() -> None:

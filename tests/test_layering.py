@@ -53,12 +53,19 @@ def test_only_the_model_imports_torch() -> None:
             assert "torch" not in {name.split(".")[0] for name in imported}, path
 
 
+def test_only_the_asking_of_reddit_imports_praw() -> None:
+    for package in PACKAGES:
+        for path, imported in modules(package):
+            if {name.split(".")[0] for name in imported} & {"praw", "prawcore"}:
+                assert path == Path("pipeline/collect/reddit.py"), path
+
+
 @pytest.mark.parametrize(
     "module", ["pipeline", "pipeline.status", "pipeline.verify", "webtext.cli", "webtext.settings", "model"]
 )
 def test_looking_is_light(module: str) -> None:
     """What only looks at a run, or prints help, pulls in neither Beam nor torch nor a web server."""
-    heavy = ["apache_beam", "torch", "aiohttp", "starlette", "trafilatura", "altair", "transformers"]
+    heavy = ["apache_beam", "torch", "aiohttp", "starlette", "trafilatura", "altair", "transformers", "praw"]
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     assert answer.stdout.strip() == "[]"

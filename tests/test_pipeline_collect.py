@@ -1,165 +1,210 @@
-"""Dump lines to submissions: every line is counted, whatever it holds and however it is packed."""
+"""Collecting submissions: what every line of a dump becomes, and what becomes of whole dumps."""
 
-import bz2
-import gzip
 import json
-import lzma
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import zstandard
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.collect import dumps
-from pipeline.collect.dumps import read_lines
-from pipeline.collect.rules import Submission, judge
-from pipeline.config import CollectSettings
+from pipeline.collect.dumps import zstd
+from pipeline.collect.rows import parse_row
+from pipeline.collect.rules import Rules, Submission, judge
+from pipeline.config import CollectSettings, UrlSettings
 from pipeline.errors import InputError
 from pipeline.records import Reason
 from pipeline.runs import Folder
 from tests.conftest import RunStage
 
-SETTINGS = CollectSettings()
+ROW: Mapping[str, Any] = {
+    "id": "abc",
+    "created_utc": 1575158476,
+    "score": 5,
+    "url": "https://www.example.com/article",
+    "subreddit": "science",
+    "title": "An article",
+    "is_self": False,
+    "over_18": False,
+    "promoted": None,
+    "removed_by_category": None,
+    "selftext": "",
+}
 
 
-def row(**changes: Any) -> bytes:
-    fields = {
-        "id": "abc",
-        "created_utc": 1575158476,
-        "score": 5,
-        "url": "https://example.com/article",
-        "subreddit": "science",
-        "is_self": False,
-        "over_18": False,
-        "promoted": None,
-        "removed_by_category": None,
-        "selftext": "",
-    }
-    return json.dumps({**fields, **changes}).encode()
+def judged(settings: CollectSettings | None = None, **changes: Any) -> Submission | Reason:
+    """A row with these changes, by way of its line; a field changed to ``...`` is left out."""
+    row = {name: value for name, value in {**ROW, **changes}.items() if value is not ...}
+    parsed = parse_row(json.dumps(row).encode())
+    assert not isinstance(parsed, Reason)
+    return judge(parsed, Rules.of(settings or CollectSettings()))
+
+
+def kept(settings: CollectSettings | None = None, **changes: Any) -> Submission:
+    submission = judged(settings, **changes)
+    assert isinstance(submission, Submission), submission
+    return submission
 
 
 def test_a_submission_that_points_outward() -> None:
-    judged = judge(row(created_utc="1575158476", score=7), SETTINGS)
-    assert isinstance(judged, Submission)
-    assert (judged.id, judged.score, judged.subreddit, judged.created) == ("abc", 7, "science", 1575158476)
-    assert judged.url.canonical == "example.com/article"
+    one = kept(created_utc="1575158476", score=7, retrieved_on=1577836800)
+    assert (one.id, one.score, one.subreddit, one.created) == ("abc", 7, "science", 1575158476)
+    assert (one.url, one.domain, one.retrieved) == (ROW["url"], "example.com", 1577836800)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"is_self": True}, Reason.SELF_POST),
+        ({"is_self": "yes"}, Reason.BAD_FIELD),
         ({"promoted": True}, Reason.AD),
         ({"removed_by_category": "moderator"}, Reason.REMOVED),
-        ({"selftext": "[removed]", "is_self": True}, Reason.REMOVED),
+        ({"title": "[deleted by user]"}, Reason.REMOVED),
+        ({"selftext": "[removed]"}, Reason.REMOVED),
         ({"_meta": {"was_deleted_later": True}}, Reason.REMOVED),
         ({"over_18": True}, Reason.OVER_18),
+        ({"crosspost_parent_list": [{"is_self": True}]}, Reason.CROSSPOST_OF_SELF),
         ({"score": None}, Reason.NO_SCORE),
+        ({"score": ...}, Reason.NO_SCORE),
+        ({"score": "5"}, Reason.BAD_FIELD),
+        ({"score": True}, Reason.BAD_FIELD),
+        ({"score": 1e30}, Reason.BAD_FIELD),
+        ({"score": float("nan")}, Reason.BAD_FIELD),
         ({"url": None}, Reason.NO_URL),
+        ({"url": ...}, Reason.NO_URL),
+        ({"url": 7}, Reason.BAD_FIELD),
+        ({"url": ["https://example.com/"]}, Reason.BAD_FIELD),
         ({"url": ""}, Reason.BAD_URL),
+        ({"url": "https://example.com/\ud83d"}, Reason.BAD_URL),
+        ({"url": "ftp://example.org/"}, Reason.BAD_URL),
         ({"url": "/r/science/comments/1/"}, Reason.REDDIT_INTERNAL),
         ({"url": "https://np.reddit.com/r/science/"}, Reason.REDDIT_INTERNAL),
         ({"url": "https://redd.it/abc"}, Reason.REDDIT_INTERNAL),
-        ({"url": "https://i.redd.it/abc"}, Reason.MEDIA_DOMAIN),
+        ({"url": "https://i.redd.it/abc"}, Reason.REDDIT_MEDIA),
+        ({"url": "http://v.redd.it/abc"}, Reason.REDDIT_MEDIA),
         ({"url": "https://m.youtube.com/watch?v=x"}, Reason.MEDIA_DOMAIN),
         ({"url": "https://notyoutube.com/watch.PDF?v=x"}, Reason.MEDIA_EXTENSION),
         ({"url": "http://[::ffff:10.0.0.1]/"}, Reason.PRIVATE_HOST),
-        ({"url": "ftp://example.org/"}, Reason.BAD_URL),
-        ({"created_utc": "soon"}, Reason.MALFORMED),
-        ({"created_utc": 1e300}, Reason.MALFORMED),
-        ({"id": ""}, Reason.MALFORMED),
-        ({"id": 7}, Reason.MALFORMED),
-        ({"score": 1e30}, Reason.NO_SCORE),
+        ({"url": "http://0x7f.1/"}, Reason.PRIVATE_HOST),
+        ({"created_utc": "soon"}, Reason.NO_TIME),
+        ({"created_utc": None}, Reason.NO_TIME),
+        ({"created_utc": ...}, Reason.NO_TIME),
+        ({"created_utc": 1e300}, Reason.NO_TIME),
+        ({"created_utc": True}, Reason.NO_TIME),
+        ({"id": ""}, Reason.NO_ID),
+        ({"id": ...}, Reason.NO_ID),
+        ({"id": 7}, Reason.BAD_FIELD),
+        ({"id": "a\ud800"}, Reason.BAD_FIELD),
+        ({"subreddit": 7}, Reason.BAD_FIELD),
+        ({"subreddit": "\ud800"}, Reason.BAD_FIELD),
     ],
 )
 def test_reasons(changes: dict[str, Any], reason: Reason) -> None:
-    assert judge(row(**changes), SETTINGS) == reason
+    assert judged(**changes) == reason
 
 
-def test_over_18_may_be_kept() -> None:
-    assert isinstance(judge(row(over_18=True), CollectSettings(over_18=True)), Submission)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"created_utc": 1575158476.0},
+        {"score": 5.0},
+        {"subreddit": ...},
+        {"subreddit": None},
+        {"title": "half an emoji \ud83d"},
+        {"upvote_ratio": float("nan")},
+        {"ups": 10**40},
+        {"_meta": None},
+        {"_meta": 7},
+        {"crosspost_parent_list": []},
+        {"crosspost_parent_list": [{"is_self": False, "url": "https://www.example.com/article"}]},
+        {"crosspost_parent_list": "t3_abc"},
+        {"title": ["[removed]"]},
+    ],
+)
+def test_what_has_drifted_over_the_years_is_kept(changes: dict[str, Any]) -> None:
+    one = kept(**changes)
+    assert (one.score, one.created) == (5, 1575158476)
 
 
 def test_the_destination_overrides_the_url() -> None:
-    line = row(url="/r/a/comments/b/", url_overridden_by_dest="https://example.com/x")
-    judged = judge(line, SETTINGS)
-    assert isinstance(judged, Submission)
-    assert judged.submitted_url == "https://example.com/x"
+    one = kept(url="/r/a/comments/b/", url_overridden_by_dest="https://example.com/x")
+    assert one.url == "https://example.com/x"
 
 
-@pytest.mark.parametrize("line", [b"", b"not json", b'["a"]', b'{"id": "x', b"\xff\xfe{}", b"null", b"1"])
-def test_what_is_no_row_is_malformed(line: bytes) -> None:
-    assert judge(line, SETTINGS) == Reason.MALFORMED
+def test_out_links_are_unwrapped_unless_switched_off() -> None:
+    wrapped = "https://out.reddit.com/t3_abc?url=https%3A%2F%2Fexample.org%2Fa&amp;token=x"
+    assert kept(url=wrapped).url == "https://example.org/a"
+    settings = CollectSettings(urls=UrlSettings(unwrap=False))
+    assert judged(settings, url=wrapped) == Reason.REDDIT_INTERNAL
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=5,
+@pytest.mark.parametrize(
+    ("settings", "changes", "expected"),
+    [
+        ({"over_18": True}, {"over_18": True}, None),
+        ({"subreddits": ("Science",)}, {}, None),
+        ({"subreddits": ("r/science",)}, {}, None),
+        ({"subreddits": ("news",)}, {}, Reason.SUBREDDIT),
+        ({"subreddits": ("news",)}, {"subreddit": ...}, Reason.SUBREDDIT),
+        ({"not_subreddits": ("SCIENCE",)}, {}, Reason.SUBREDDIT),
+        ({"since": date(2019, 12, 1)}, {"created_utc": 1575158400}, None),
+        ({"since": date(2019, 12, 1)}, {"created_utc": 1575158399}, Reason.DATE),
+        ({"before": date(2019, 12, 1)}, {"created_utc": 1575158399}, None),
+        ({"before": date(2019, 12, 1)}, {"created_utc": 1575158400}, Reason.DATE),
+        ({"media_domains": ("Example.com",)}, {}, Reason.MEDIA_DOMAIN),
+        ({"media_domains": ("ample.com",)}, {}, None),
+        ({"media_extensions": (".TXT",)}, {"url": "https://example.com/a.txt"}, Reason.MEDIA_EXTENSION),
+        ({"urls": UrlSettings(keep_shorteners=False)}, {"url": "https://bit.ly/x"}, Reason.SHORTENER),
+        ({}, {"url": "https://bit.ly/x"}, None),
+    ],
 )
-
-
-@given(st.binary(max_size=80))
-def test_any_bytes_get_an_answer(line: bytes) -> None:
-    assert isinstance(judge(line, SETTINGS), (Submission, Reason))
-
-
-@given(st.sampled_from(sorted(json.loads(row()))), JSON)
-def test_any_value_in_any_field_gets_an_answer(field: str, value: Any) -> None:
-    assert isinstance(judge(row(**{field: value}), SETTINGS), (Submission, Reason))
-
-
-PACKERS = {
-    ".zst": lambda data: zstandard.ZstdCompressor(
-        compression_params=zstandard.ZstdCompressionParameters(window_log=27)
-    ).compress(data),
-    ".xz": lzma.compress,
-    ".bz2": bz2.compress,
-    ".gz": gzip.compress,
-    "": bytes,
-}
-
-
-@pytest.mark.parametrize("suffix", PACKERS)
-def test_lines_survive_every_packing_and_chunk_boundary(
-    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+def test_rules_that_can_be_set(
+    settings: dict[str, Any], changes: dict[str, Any], expected: Reason | None
 ) -> None:
-    monkeypatch.setattr(dumps, "_CHUNK_BYTES", 7)  # cuts lines and characters everywhere
-    lines = [f'{{"n": {n}, "text": "ein Straßenname 字 {n}"}}'.encode() for n in range(50)] + [b"", b"end"]
-    path = tmp_path / f"RS_2019-01{suffix}"
-    path.write_bytes(PACKERS[suffix](b"\n".join(lines)))
-    assert list(read_lines(str(path))) == lines
+    found = judged(CollectSettings(**settings), **changes)
+    assert (found if isinstance(found, Reason) else None) == expected
 
 
-def test_several_zstd_frames_are_one_dump(tmp_path: Path) -> None:
-    path = tmp_path / "RS_2019-01.zst"
-    compress = zstandard.ZstdCompressor().compress
-    path.write_bytes(compress(b"one\ntw") + compress(b"o\nthree\n"))
-    assert list(read_lines(str(path))) == [b"one", b"two", b"three"]
+def test_a_list_need_not_tell_times_and_subreddits() -> None:
+    settings = CollectSettings(subreddits=("news",), since=date(2019, 1, 1))
+    row = {"id": "urls.txt:1", "url": "https://example.com/", "score": 3}
+    rules = Rules.of(settings, listed=True)
+    one = judge(row, rules)
+    assert isinstance(one, Submission)
+    assert (one.created, one.subreddit) == (None, "")
+    assert judge({**row, "subreddit": "science"}, rules) == Reason.SUBREDDIT
+    assert judge({**row, "created_utc": 1546300799}, rules) == Reason.DATE
 
 
-@pytest.mark.parametrize("suffix", [".xz", ".bz2", ".gz", ".zst"])
-def test_a_damaged_dump_is_named_with_the_offset(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"RS_2019-01{suffix}"
-    packed = PACKERS[suffix](b"\n".join(row(id=str(n)) for n in range(20_000)))
-    path.write_bytes(packed[: len(packed) // 2] + b"\xff" * 200)
-    with pytest.raises(InputError, match=rf"RS_2019-01{suffix} is damaged after [\d,]+ unpacked bytes"):
-        list(read_lines(str(path)))
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"", Reason.BLANK_LINE),
+        (b" \t\r", Reason.BLANK_LINE),
+        (b"not json", Reason.NOT_JSON),
+        (b'{"id": "x', Reason.NOT_JSON),
+        (b'{"id": "x"} {}', Reason.NOT_JSON),
+        (b"[" * 100_000, Reason.NOT_JSON),
+        (b"\xff\xfe{}", Reason.NOT_UTF8),
+        (b'{"title": "\xff", "id": NaN}', Reason.NOT_UTF8),
+        (b'["a"]', Reason.NOT_A_ROW),
+        (b"null", Reason.NOT_A_ROW),
+        (b"1", Reason.NOT_A_ROW),
+    ],
+)
+def test_what_is_no_row_is_counted_by_kind(line: bytes, reason: Reason) -> None:
+    assert parse_row(line) == reason
 
 
 def test_a_genuine_dump(realdata: Path, run: Folder, run_stage: RunStage) -> None:
     """June 2005 holds 103 submissions, 83 of them with a score of 3 and more."""
     path = realdata / "reddit" / "RS_v2_2005-06.xz"
-    lines = list(read_lines(str(path)))
-    assert len(lines) == 103
-    assert sum(json.loads(line)["score"] >= 3 for line in lines) == 83
     manifest = run_stage("collect", CollectSettings(dumps=(str(path),)))
-    assert manifest.counts.num_in == 103
-    table = pq.read_table((run / "submissions").path("part-00000.parquet"))
-    assert table.num_rows == manifest.counts.kept > 90
+    assert manifest.facts["months"] == {"2005-06": 103}
+    assert manifest.facts["months_3"] == {"2005-06": 83}
+    assert manifest.counts.to_json() == {"in": 103, "kept": 101, "rejected": {"removed": 2}}
+    assert pq.read_table((run / "submissions").path("part-00000.parquet")).num_rows == 101
 
 
 def test_realweb_rejections(realdata: Path, run_stage: RunStage) -> None:
@@ -171,32 +216,84 @@ def test_realweb_rejections(realdata: Path, run_stage: RunStage) -> None:
     assert counts.rejected == {
         "ad": dropped["promoted"],
         "bad_url": dropped["bad_url"],
-        "malformed": len(expected["bad_lines"]) - 1,
-        "media_domain": dropped["media_domain"],
+        "blank_line": 1,
+        "media_domain": dropped["media_domain"] - 2,
         "media_extension": dropped["extension"],
         "no_score": dropped["null_score"],
         "no_url": 1,
+        "not_a_row": 1,
+        "not_json": 2,
+        "not_utf8": 1,
         "over_18": dropped["over_18"],
         "private_host": dropped["private_host"],
         "reddit_internal": dropped["reddit_internal"],
-        "removed": dropped["removed"],
-        "self_post": dropped["self"],
+        "reddit_media": 2,
+        "removed": dropped["removed"] - 1,
+        "self_post": dropped["self"] + 1,  # one of the removed is a self post
     }
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "names no file"),
+        ((), "names no source"),
         (("missing.zst",), "nothing is at"),
         (("RS_*.zst",), "nothing is at"),
         ((".",), "is not a file"),
         (("RC_2019-01.zst",), "holds comments"),
+        (("empty",), "is empty"),
+        (("one", "one"), "is named twice"),
+        (("one", "on?"), "is named twice"),
+        (("one", "copy"), "hold the same"),
     ],
 )
 def test_dumps_that_cannot_be_read_are_refused(
     tmp_path: Path, run_stage: RunStage, names: tuple[str, ...], message: str
 ) -> None:
-    (tmp_path / "RC_2019-01.zst").touch()
+    (tmp_path / "RC_2019-01.zst").write_bytes(b"x")
+    (tmp_path / "empty").touch()
+    (tmp_path / "one").write_text(json.dumps(dict(ROW)))
+    (tmp_path / "copy").write_text(json.dumps(dict(ROW)))
     with pytest.raises(InputError, match=message):
         run_stage("collect", CollectSettings(dumps=tuple(str(tmp_path / name) for name in names)))
+
+
+def test_comments_under_another_name_are_refused(tmp_path: Path, run_stage: RunStage) -> None:
+    comment = {"id": "c1", "body": "Indeed.", "link_id": "t3_abc", "created_utc": 1575158476, "score": 3}
+    (tmp_path / "dump.ndjson").write_text(json.dumps(comment) + "\n")
+    with pytest.raises(InputError, match=r"dump\.ndjson holds comments"):
+        run_stage("collect", CollectSettings(dumps=(str(tmp_path / "dump.ndjson"),)))
+
+
+def damaged_dump(folder: Path) -> Path:
+    """A dump of rows with ids 0, 1, 2 and so on, cut off in its middle."""
+    lines = b"".join(json.dumps({**ROW, "id": f"{n:x}"}).encode() + b"\n" for n in range(20_000))
+    packed = zstd.compress(lines)
+    path = folder / "RS_2019-12.zst"
+    path.write_bytes(packed[: len(packed) // 2])
+    return path
+
+
+def test_a_damaged_dump_fails_the_stage_with_its_offset(
+    tmp_path: Path, run: Folder, run_stage: RunStage
+) -> None:
+    path = damaged_dump(tmp_path)
+    with pytest.raises(InputError, match=r"RS_2019-12\.zst is damaged after [\d,]+ unpacked bytes"):
+        run_stage("collect", CollectSettings(dumps=(str(path),)))
+    assert (run / "submissions").sizes().keys() == {"plan.json"}
+
+
+def test_what_lies_before_the_damage_may_be_kept(tmp_path: Path, run: Folder, run_stage: RunStage) -> None:
+    path = damaged_dump(tmp_path)
+    manifest = run_stage("collect", CollectSettings(dumps=(str(path),), on_damage="keep"))
+    ids = pq.read_table((run / "submissions").path("part-00000.parquet"))["id"].to_pylist()
+    assert 1000 < len(ids) < 20_000
+    assert ids == [f"{n:x}" for n in range(len(ids))]
+    offset = manifest.facts["damage"]["RS_2019-12.zst"]
+    assert 0 <= offset - sum(len(json.dumps({**ROW, "id": one})) + 1 for one in ids) < 400
+
+
+def test_a_dump_without_a_row_is_told(tmp_path: Path, run_stage: RunStage) -> None:
+    (tmp_path / "RS_2019-12.zst").write_bytes(zstd.compress(b""))
+    manifest = run_stage("collect", CollectSettings(dumps=(str(tmp_path / "RS_2019-12.zst"),)))
+    assert manifest.facts["empty"] == {"RS_2019-12.zst": 1}

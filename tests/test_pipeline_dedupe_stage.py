@@ -192,3 +192,14 @@ def test_ranges_of_bands_give_what_whole_bands_give(
     monkeypatch.setattr("pipeline.dedupe.candidates._ENTRIES_PER_GROUP", 9)
     (run / "corpus").remove(["manifest.json", "clusters.json"])
     assert dedupe(run, run_stage, parts).encode() == whole.encode()
+
+
+def test_copies_that_tell_no_time_leave_it_to_those_that_do(run: Folder, run_stage: RunStage) -> None:
+    text = " ".join(f"word{i}" for i in range(100))
+    other = " ".join(f"other{i}" for i in range(100))
+    parts = [
+        [document("b", text, karma=5, created=None), document("c", other, karma=5, created=None)],
+        [document("a", text, karma=4, created=EARLY), document("d", other, karma=4, created=None)],
+    ]
+    kept = {row["id"]: row["created"] for row in corpus(run, dedupe(run, run_stage, parts))}
+    assert kept == {"b": EARLY, "c": None}

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -319,3 +320,18 @@ def test_of_links_to_one_page_the_highest_karma_stays_then_the_oldest_then_the_s
     assert list(find_same_pages(table)) == expected
     assert list(find_same_pages(table.take(list(range(7, -1, -1))))) == expected
     assert list(find_same_pages(table.slice(0, 1))) == []
+
+
+def test_a_page_is_as_old_as_the_oldest_of_its_links_that_tells() -> None:
+    table = ends_table(
+        (1, 0, "told", 7, 3), (1, 0, "untold", 7, 0), (2, 0, "none", 9, 0), (2, 0, "nor", 3, 0)
+    )
+    hidden = pa.array([one in ("untold", "none", "nor") for one in table["id"].to_pylist()])
+    created = pc.if_else(hidden, pa.scalar(None, table["created"].type), table["created"])
+    untold = table.set_column(table.schema.get_field_index("created"), ENDS.field("created"), created)
+    told, _, none, _ = (change for _, change in find_same_pages(untold))
+    assert isinstance(told, Joined)
+    assert told.id == "told"  # of equal karma what tells no time comes behind
+    assert told.created == datetime(2019, 1, 1, 3, tzinfo=UTC)
+    assert isinstance(none, Joined)
+    assert none.created is None

@@ -32,7 +32,8 @@ def _rows(run: Folder, folder: str, suffix: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    run = write_run(tmp_path_factory.mktemp("report") / "run", num_links=300)
+    months = {f"2023-{month:02d}": (1000, 4 if month == 5 else 310) for month in range(1, 10)}
+    run = write_run(tmp_path_factory.mktemp("report") / "run", num_links=300, months=months)
     lines = [
         {"step": n, "loss": 9 - n / 500, "val_loss": 8.5 if n % 500 == 0 else None} for n in range(1, 2001)
     ]
@@ -94,12 +95,34 @@ def test_fetch_outcomes_are_those_of_the_last_try(stats: dict[str, Any]) -> None
 
 
 def test_the_threshold_of_the_run_gives_its_number_of_links(run: Folder, stats: dict[str, Any]) -> None:
-    links = dict(_answer(stats, "karma_threshold"))
-    assert links[3] == stats["stages"]["link"]["kept"]
-    best: Counter[bytes] = Counter()
+    scores: dict[bytes, list[int]] = {}
     for row in _rows(run, "submissions", "parquet"):
-        best[row["key"]] = max(best[row["key"]], row["score"])
-    assert links == {least: sum(one >= least for one in best.values()) for least in (1, 2, 3, 5, 10)}
+        scores.setdefault(row["key"], []).append(row["score"])
+    assert _answer(stats, "karma_threshold") == [
+        (
+            least,
+            sum(max(one) >= least for one in scores.values()),
+            sum(sum(one) >= least for one in scores.values()),
+        )
+        for least in (1, 2, 3, 5, 10)
+    ]
+    assert _answer(stats, "karma_threshold")[2][1] == stats["stages"]["link"]["kept"]
+    assert [row[1] for row in _answer(stats, "karma_threshold")] == list(stats["sensitivity"]["max"].values())
+
+
+def test_months_out_of_line_stand_out(stats: dict[str, Any], page: str) -> None:
+    rows = stats["statistics"]["month_shares"]["rows"]
+    assert [row["month"] for row in rows] == [one["month"] for one in stats["months"]]
+    assert [row["share_3"] for row in rows] == [one["share_3"] for one in stats["months"]]
+    assert [row["month"] for row in rows if row["out_of_line"]] == ["2023-05"]
+    (warning,) = stats["warnings"]
+    assert warning in html.unescape(page)
+    svg = CHARTS["month_shares"](rows)
+    # A bar of the second colour; where all is as it should be, neither that nor a legend.
+    assert re.search(r'aria-label="month of the post: 2023-05;[^"]*out of line"[^>]*var\(--second\)', svg)
+    calm = CHARTS["month_shares"]([row for row in rows if not row["out_of_line"]])
+    assert "--second" not in calm
+    assert "2023-05" in calm  # as a gap
 
 
 def test_duplicates_are_grouped_and_placed(run: Folder, stats: dict[str, Any]) -> None:
@@ -195,7 +218,8 @@ def test_a_run_on_its_way_says_what_follows(tmp_path: Path, upto: str) -> None:
     report = write_report(run)
     stats = json.loads(report.read("stats.json"))
     assert stats["missing"]["tokens"] == ["shard"]
-    assert "karma_threshold" in stats["statistics"]
+    assert "month_shares" in stats["statistics"]
+    assert ("karma_threshold" in stats["statistics"]) == (upto != "collect")
     page = report.read("index.html").decode()
     assert "More follows when these stages are finished" in page
     assert "shard" in page
@@ -245,3 +269,4 @@ def test_classes_that_nothing_is_of_stand_as_gaps() -> None:
 
 def test_numbers_are_grouped() -> None:
     assert [show_value(one) for one in (1234567, 1234.5, "x", 0)] == ["1,234,567", "1,234.50", "x", "0"]
+    assert [show_value(one) for one in (True, False)] == ["yes", "no"]

@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 
 from pipeline.errors import InputError
+from pipeline.records import Reason
 from pipeline.runs import Counts, Folder, PartWriter, read_manifest, read_sidecar
 from pipeline.status import Status, byte_size, read_status, waterfall
 from tests.synthetic_run import write_run
+from webtext.progress import StageLines, show_waterfall
 
 KEYS = {"in", "kept", "rejected", "parts", "parts_done", "bytes", "seconds"}
 STAGES = ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]
@@ -21,7 +23,7 @@ STAGES = ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]
 def test_a_finished_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     value = read_status(run).to_json()
-    assert list(value) == ["run", "stages", "tokenizer"]
+    assert list(value) == ["run", "stages", "tokenizer", "months", "sensitivity", "warnings"]
     assert value["run"] == run.uri
     assert list(value["stages"]) == STAGES
     before = None
@@ -49,6 +51,62 @@ def test_a_stage_not_begun_has_zeros(tmp_path: Path) -> None:
     zeros = {"in": 0, "kept": 0, "rejected": {}, "parts": 0, "parts_done": 0, "bytes": 0, "seconds": 0}
     assert value["stages"]["fetch"] == zeros
     assert value["tokenizer"] is None
+
+
+def test_months_and_thresholds_are_there_once_their_stage_is_finished(tmp_path: Path) -> None:
+    begun = Folder(str(tmp_path / "begun"))
+    begun.write("webtext.toml", b"")
+    value = read_status(begun).to_json()
+    assert (value["months"], value["sensitivity"], value["warnings"]) == ([], {"max": {}, "sum": {}}, [])
+    run = write_run(tmp_path / "run", upto="link")
+    value = read_status(run).to_json()
+    assert [one["month"] for one in value["months"]] == ["2019-10", "2019-11", "2019-12"]
+    posts = value["stages"]["collect"]
+    assert sum(one["submissions"] for one in value["months"]) == posts["in"] - posts["rejected"]["not_json"]
+    submissions = [
+        row["score"]
+        for index in range(2)
+        for row in (run / "submissions").read_table(f"part-0000{index}.parquet").to_pylist()
+    ]
+    share = sum(score >= 3 for score in submissions) / len(submissions)
+    total = sum(one["submissions"] * one["share_3"] for one in value["months"])
+    assert total / sum(one["submissions"] for one in value["months"]) == pytest.approx(share, abs=1e-3)
+    for karma in ("max", "sum"):
+        assert list(value["sensitivity"][karma]) == ["1", "2", "3", "5", "10"]
+    assert value["sensitivity"]["max"]["3"] == value["stages"]["link"]["kept"]
+
+
+SHARES = {f"2023-{month:02d}": (1000, 4 if month == 5 else 310) for month in range(1, 10)}
+
+
+def test_what_to_mind_stands_below_the_waterfall_and_in_json(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="link", months=SHARES, damage={"RS_[bold].zst": 1234})
+    strange, damaged = read_status(run).to_json()["warnings"]
+    assert strange.startswith(
+        "2023-05: 0.4 % of the posts have a score of 3 or more, and 31.0 % in the months"
+    )
+    assert damaged.startswith("RS_[bold].zst is cut off or corrupt after 1,234 unpacked bytes")
+    stream = io.StringIO()
+    show_waterfall(run, Console(file=stream, width=80, soft_wrap=True, highlight=False))
+    text = stream.getvalue()
+    assert text.endswith(f"! {strange}\n! {damaged}\n")
+    assert re.search(r"at least +1 +2 +3 +5 +10", text)
+    links = read_status(run).links_by_sum
+    assert re.search("sum: .* +" + " +".join(str(num) for num in links.values()), text)
+
+
+def test_the_line_of_collect_has_its_warnings_behind_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="link", months=SHARES)
+    stream = io.StringIO()
+    say = StageLines(Console(file=stream, width=80, soft_wrap=True, highlight=False))
+    for folder in ("submissions", "links"):
+        manifest = read_manifest(run / folder)
+        assert manifest is not None
+        say(manifest)
+    first, second, third = stream.getvalue().splitlines()
+    assert "collect" in first
+    assert second.startswith("! 2023-05: 0.4 %")
+    assert "link" in third
 
 
 def test_a_stage_at_work_counts_the_parts_that_are_done(tmp_path: Path) -> None:
@@ -95,7 +153,36 @@ def test_the_waterfall_says_units_reasons_and_shares(tmp_path: Path) -> None:
     assert "self_post" in text
     assert "near_duplicate" in text
     assert "trained on" in text
-    assert text.index("self_post") < text.index("media_domain") < text.index("malformed")
+    assert text.index("self_post") < text.index("media_domain") < text.index("not_json")
+
+
+def _collected(run: Folder, counts: Counts) -> Status:
+    folder = run / "submissions"
+    folder.write("plan.json", b'{"parts": ["part-00000"]}')
+    PartWriter(folder, "part-00000", "x").commit(counts, seconds=1)
+    return read_status(run)
+
+
+def test_rare_reasons_share_a_line_on_a_terminal(run: Folder) -> None:
+    rejected = {"self_post": 90_000, "no_time": 5, "not_json": 4, "no_id": 3, "ad": 50}
+    status = _collected(run, Counts(100_000, 9_938, rejected))
+    lines = [line.rstrip() for line in _plain(status).splitlines()]
+    assert any(line.endswith("     50 ad") for line in lines)  # 0.05 %: it has a line of its own
+    assert any(line.endswith("     12 for 3 other reasons") for line in lines)
+    assert not any("not_json" in line for line in lines)
+    assert status.to_json()["stages"]["collect"]["rejected"] == rejected
+
+
+def test_a_single_rare_reason_keeps_its_name(run: Folder) -> None:
+    counts = Counts(10_000_000, 1, {"self_post": 9_999_998, "no_id": 1})
+    assert "1 no_id" in _plain(_collected(run, counts))
+
+
+def test_a_month_of_today_fits_a_terminal(run: Folder) -> None:
+    rejected = {reason.value: 1_000_000 for reason in list(Reason)[:23]}
+    text = _plain(_collected(run, Counts(42_900_000, 19_900_000, rejected)))
+    assert "…" not in text
+    assert all(f"1,000,000 {reason}" in text for reason in rejected)
 
 
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
+from pipeline.records import SUBMISSIONS
+from pipeline.recount import SUBMISSION_COLUMNS, recount_submissions
+from pipeline.report.page import write_report
 from pipeline.runs import Folder
 from pipeline.verify import Problem, verify
+from tests import synthetic_run
 from tests.synthetic_run import write_run
 
 
@@ -124,6 +130,20 @@ def _set(column: str, value: object) -> Callable[[list[dict[str, Any]]], None]:
     ("name", "change", "what"),
     [
         ("links/part-00000.parquet", _set("id", "0" * 32), "match among the links"),
+        ("links/part-00000.parquet", _set("id", "0" * 32), "1 links are of no submission, as 0000"),
+        ("links/part-00000.parquet", _set("canonical", "b"), "not the hashes of their canonical URLs"),
+        ("links/part-00000.parquet", _set("karma", 1), "karma that is not the max"),
+        ("links/part-00000.parquet", _set("karma", 1), "its links_by_max has"),
+        ("links/part-00000.parquet", _set("karma_max", 1), "karma_max that is not that of the links'"),
+        ("links/part-00000.parquet", _set("karma_sum", 1), "karma_sum that is not that of the links'"),
+        ("links/part-00000.parquet", _set("created", None), "created that is not that of the links'"),
+        ("links/part-00000.parquet", _set("submissions", []), "links without a submission"),
+        ("links/part-00000.parquet", _set("submissions", []), "do not have the submissions that are counted"),
+        (
+            "submissions/part-00001.parquet",
+            _set("created", datetime(2031, 2, 1, tzinfo=UTC)),
+            "2031-02 has more subm",
+        ),
         ("pages/part-00001.ledger.parquet", _set("id", "0" * 32), "match among the outcomes"),
         ("pages/part-00001.ledger.parquet", _set("outcome", "dns"), "outcomes of its links are not those"),
         ("pages/part-00001.ledger.parquet", _swap("final_url"), "at byte 0: is of https://site"),
@@ -152,6 +172,79 @@ def test_tables_that_contradict_each_other_are_found(
 ) -> None:
     _tamper_table(run, name, change)
     assert what in _whats(verify(run))
+
+
+def _refact(run: Folder, folder: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes the facts of the first part, and the manifest's with them."""
+    for name in ("part-00000.json", "manifest.json"):
+        value = json.loads(run.read(f"{folder}/{name}"))
+        for one in [value, *value.get("parts", [])[:1]]:
+            change(one["facts"])
+        run.write(f"{folder}/{name}", (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "month", "num", "what"),
+    [
+        ("months", "2019-10", 10**6, "its months have 1,000,"),
+        ("months_3", "2019-10", 10**6, "2019-10 has more rows with a score of 3 or more than rows"),
+        ("months_3", "2019-10", -(10**6), "2019-10 has more submissions with a score of 3 or more than"),
+    ],
+)
+def test_months_that_the_rows_contradict_are_found(
+    run: Folder, name: str, month: str, num: int, what: str
+) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts[name][month] += num
+
+    _refact(run, "submissions", change)
+    assert what in _whats(verify(run))
+
+
+def test_thresholds_that_the_links_contradict_are_found(run: Folder) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts["links_by_max"]["1"] -= 10
+        facts["links_by_max"]["5"] += 1
+
+    _refact(run, "links", change)
+    told = _whats(verify(run))
+    assert re.search(r"its links_by_max has \d+ for 1, but there are \d+ links", told)
+    assert re.search(r"its links_by_max has \d+ for 5, but \d+ links have so much", told)
+
+
+def test_submissions_from_outside_the_days_asked_for_are_found() -> None:
+    rows = [
+        {"score": 5, "subreddit": "news", "created": datetime(2019, 6, 30, 23, 59, tzinfo=UTC)},
+        {"score": 5, "subreddit": "news", "created": datetime(2019, 7, 1, tzinfo=UTC)},
+        {"score": 5, "subreddit": "news", "created": None},
+        {"score": 3, "subreddit": "", "created": datetime(2011, 1, 1, tzinfo=UTC)},  # of a list
+    ]
+    schema = pa.schema([SUBMISSIONS.field(name) for name in SUBMISSION_COLUMNS])
+    table = pa.Table.from_pylist(rows, schema)
+    fits = {"since": "2019-06-30", "before": "2019-07-02"}
+    assert list(recount_submissions(table, 4, {}, fits)) == []
+    assert list(recount_submissions(table, 4, {}, {"since": None, "before": None})) == []
+    late, early = {"since": "2019-07-01", "before": None}, {"since": None, "before": "2019-07-01"}
+    assert "from before 2019-07-01" in "".join(recount_submissions(table, 4, {}, late))
+    assert "from 2019-07-01 on" in "".join(recount_submissions(table, 4, {}, early))
+
+
+def test_links_that_tell_no_time_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = synthetic_run._links
+
+    def timeless(num: int) -> list[dict[str, Any]]:
+        rows = whole(num)
+        for row in rows[::2]:
+            for one in row["submissions"]:
+                one["created"] = None
+        return rows
+
+    monkeypatch.setattr(synthetic_run, "_links", timeless)
+    run = write_run(tmp_path / "run")
+    assert verify(run) == []
+    report = json.loads((write_report(run)).read("stats.json"))
+    documents = report["totals"]["documents"]
+    assert 0 < sum(row["documents"] for row in report["statistics"]["months"]["rows"]) < documents
 
 
 def test_tokens_that_the_tokenizer_does_not_have_are_found(run: Folder) -> None:

@@ -2,15 +2,17 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline.collect.months import warnings
 from pipeline.runs import Folder, Manifest, read_sidecar
-from pipeline.status import read_status, waterfall
+from pipeline.status import read_status, sensitivity, waterfall
 from webtext.paths import near
 
 _POLL_S = 0.5
@@ -119,9 +121,22 @@ class StageLines:
             f"[green]✓[/] [bold]{manifest.stage:<10}[/] {counts.kept:>9,} of {counts.num_in:,} kept, "
             f"{num_parts:,} {'part' if num_parts == 1 else 'parts'}, {seconds:.1f} s"
         )
+        if manifest.stage == "collect":
+            _warn(warnings(manifest.facts), self._console)
 
 
 def show_waterfall(run: Folder, console: Console) -> None:
-    """Prints what became of every record of a run."""
+    """Prints what became of every record of a run, what other thresholds would keep, and what to mind."""
     status = read_status(run)
     console.print(waterfall(replace(status, run=near(status.run))))
+    if status.links_by_max:
+        console.print()
+        console.print(sensitivity(status))
+    if status.warnings:
+        console.print()
+        _warn(status.warnings, console)
+
+
+def _warn(texts: Iterable[str], console: Console) -> None:
+    for text in texts:
+        console.print(f"[yellow]![/] {escape(text)}")

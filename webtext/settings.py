@@ -5,8 +5,10 @@ import hashlib
 import json
 import textwrap
 import tomllib
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,6 +26,19 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError
 from tokenizer.config import TokenizerSettings
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+# What is resolved against the settings file's folder.
+_PATHS = (
+    "run.dir",
+    "collect.dumps",
+    "collect.lists",
+    "collect.reddit.dump",
+    "link.opt_out_lists",
+    "fetch.warcs",
+    "train.dir",
+)
 
 
 class Settings(BaseModel):
@@ -71,12 +86,21 @@ def load(path: Path) -> Settings:
 
 def _explain(problem: ErrorDetails) -> str:
     name = ".".join(str(step) for step in problem["loc"])
-    if problem["type"] == "extra_forbidden":
+    kind = problem["type"]
+    if kind == "extra_forbidden":
         return f"{name}: unknown{_nearest(problem['loc'])}"
     message = problem["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    if kind == "model_type":
+        message = f"Input should be a section of its own, [{name}]"
+    elif kind.startswith("date"):
+        message = "Input should be a day, such as 2019-06-01"
     given = problem["input"]
-    shown = "" if isinstance(given, (dict, BaseModel)) else f" (given: {given!r})"
+    shown = "" if isinstance(given, (dict, BaseModel)) else f" (given: {_shown(given)})"
     return f"{name}: {message}{shown}"
+
+
+def _shown(given: Any) -> str:
+    return given.isoformat() if isinstance(given, date) else repr(given)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:
@@ -91,44 +115,51 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known here: {known}"
 
 
-def _resolved(settings: Settings, folder: Path) -> Settings:
+def _resolved(model: _Model, folder: Path, within: str = "") -> _Model:
     """The same with every path absolute."""
+    update: dict[str, Any] = {}
+    for key in type(model).model_fields:
+        value, name = getattr(model, key), f"{within}{key}"
+        if isinstance(value, BaseModel):
+            update[key] = _resolved(value, folder, f"{name}.")
+        elif name in _PATHS:
+            update[key] = _absolute(value, folder)
+    return model.model_copy(update=update)
 
-    def absolute(path: str) -> str:
-        return path if "://" in path else str((folder / Path(path).expanduser()).absolute())
 
-    train = settings.train
-    return settings.model_copy(
-        update={
-            "run": settings.run.model_copy(update={"dir": absolute(settings.run.dir)}),
-            "collect": settings.collect.model_copy(
-                update={"dumps": tuple(absolute(dump) for dump in settings.collect.dumps)}
-            ),
-            "fetch": settings.fetch.model_copy(
-                update={"warcs": tuple(absolute(warc) for warc in settings.fetch.warcs)}
-            ),
-            "train": train.model_copy(
-                update={"dir": Path(absolute(str(train.dir))) if train.dir is not None else None}
-            ),
-        }
-    )
+def _absolute(value: Any, folder: Path) -> Any:
+    """A path, or each of several, from the folder on; a URI as it is."""
+    if isinstance(value, tuple):
+        return tuple(_absolute(one, folder) for one in value)
+    if value is None or "://" in str(value):
+        return value
+    return type(value)((folder / Path(value).expanduser()).absolute())
 
 
 def render(settings: Settings, *, comments: bool = True) -> str:
     """A settings file with these values, each under what its field's docstring says."""
-    sections = []
-    for name in Settings.model_fields:
-        section: BaseModel = getattr(settings, name)
-        lines = [f"[{name}]"]
-        if comments:
-            lines.insert(0, _comment(type(section).__doc__ or ""))
-        for key, of in type(section).model_fields.items():
-            value = getattr(section, key)
-            if comments:
-                lines.append(_comment(of.description or ""))
-            lines.append(f"# {key} =" if value is None else f"{key} = {_toml(value)}")
-        sections.append("\n".join(line for line in lines if line))
+    sections = (
+        section
+        for name in Settings.model_fields
+        for section in _sections(name, getattr(settings, name), comments)
+    )
     return "\n\n".join(sections) + "\n"
+
+
+def _sections(name: str, section: BaseModel, comments: bool) -> Iterator[str]:
+    """A section's own keys, and then each section inside it."""
+    lines = [_comment(type(section).__doc__ or "") if comments else "", f"[{name}]"]
+    inner: dict[str, BaseModel] = {}
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            inner[f"{name}.{key}"] = value
+            continue
+        lines.append(_comment(field.description or "") if comments else "")
+        lines.append(f"# {key} =" if value is None else f"{key} = {_toml(value)}")
+    yield "\n".join(line for line in lines if line)
+    for dotted, value in inner.items():
+        yield from _sections(dotted, value, comments)
 
 
 def digest(settings: Settings) -> str:
@@ -146,7 +177,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, dict):
         pairs = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Path):
         value = str(value)
-    # JSON's strings, numbers and booleans are TOML's too.
-    return json.dumps(value, ensure_ascii=False)
+    # JSON's strings, numbers and booleans are TOML's too, but for one character that TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

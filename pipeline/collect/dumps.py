@@ -1,54 +1,252 @@
-"""Submission dumps as lines, whatever they are packed with, in memory that does not grow with the file."""
+"""Dumps as lines, whatever they are packed with, in memory that does not grow with the file.
+
+Unpacking runs ahead in a thread of its own: it is the floor under a dump's reading time, and the libraries
+that do it leave the interpreter to others meanwhile.
+"""
 
 import bz2
-import gzip
+import io
 import lzma
-from collections.abc import Iterator
+import queue
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import Any, BinaryIO, Protocol
 
-import zstandard
+from pipeline.records import Reason
 
-from pipeline.errors import InputError
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd  # the same, before it came into the standard library
 
-_CHUNK_BYTES = 1 << 22
-_MAX_WINDOW_BYTES = 1 << 31  # the monthly dumps are packed with --long=31
+__all__ = ["PACKINGS", "Damaged", "open_unpacked", "read_lines", "unpack", "zstd"]
+
+_MAX_LINE_BYTES = 1 << 24
+_PACKED_BYTES = 1 << 16
+_UNPACKED_BYTES = 1 << 18  # fits a core's cache with what is made of it
+_CHUNKS_AHEAD = 8
+_SWITCH_S = 0.0005
 
 
-def read_lines(path: str) -> Iterator[bytes]:
+class Damaged(Exception):  # noqa: N818 (what the file is, not what went wrong here)
+    """An archive is cut off or corrupt; everything before ``offset`` (in unpacked bytes) was read."""
+
+    def __init__(self, offset: int | None, cause: str) -> None:
+        super().__init__(offset, cause)
+        self.offset = offset
+        self.cause = cause
+
+
+class _Unpacker(Protocol):
+    """What the standard library's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Gunzip:
+    """zlib's decompressor with the others' way of holding back input."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail and not self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max(0, max_length))
+
+
+def _unzstd() -> _Unpacker:
+    # The monthly dumps are packed with --long=31.
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 31})
+
+
+_UNPACKERS: dict[str, Callable[[], _Unpacker]] = {
+    ".zst": _unzstd,
+    ".xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+    ".bz2": bz2.BZ2Decompressor,
+    ".gz": _Gunzip,
+}
+_ERRORS = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error, zstd.ZstdError)
+
+PACKINGS = tuple(_UNPACKERS)
+
+
+def read_lines(path: str) -> Generator[bytes | Reason, None, None]:
     """The lines of a dump without their line ends; a last line without one counts too.
 
-    Raises InputError, naming the file and the offset, where the archive is damaged or cut off.
+    A line of more than 16 MiB is no submission's: it comes as ``Reason.LINE_TOO_LONG``.
+
+    Raises:
+        Damaged: The archive is cut off or corrupt; all whole lines before have been given.
     """
-    offset = 0  # of what was unpacked, in bytes
-    rest = b""
-    with _open(path) as stream:
-        while True:
-            try:
-                chunk = stream.read(_CHUNK_BYTES)
-            except (EOFError, OSError, lzma.LZMAError, zstandard.ZstdError) as error:
-                raise InputError(
-                    f"{path} is damaged after {offset:,} unpacked bytes ({error}). Fetch the dump again."
-                ) from error
-            if not chunk:
+    begun = b""  # of a line that goes on in the next chunk
+    too_long = False  # that line
+    with closing(_ahead(unpack(path))) as chunks:
+        for chunk in chunks:
+            find = chunk.find
+            start = 0
+            while (end := find(b"\n", start)) >= 0:
+                if start or not (begun or too_long):
+                    yield chunk[start:end]
+                else:
+                    yield Reason.LINE_TOO_LONG if too_long else begun + chunk[:end]
+                    begun, too_long = b"", False
+                start = end + 1
+            begun = b"" if too_long else begun + chunk[start:]
+            if len(begun) > _MAX_LINE_BYTES:
+                begun, too_long = b"", True
+    if begun or too_long:
+        yield Reason.LINE_TOO_LONG if too_long else begun
+
+
+def open_unpacked(path: str) -> BinaryIO:
+    """A dump as a file for reading; its reads raise Damaged as :func:`unpack` does."""
+    return io.BufferedReader(_Stream(unpack(path)), _UNPACKED_BYTES)
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        into = memoryview(target).cast("B")
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        num = min(len(into), len(self._rest))
+        into[:num] = self._rest[:num]
+        self._rest = self._rest[num:]
+        return num
+
+
+def unpack(path: str) -> Iterator[bytes]:
+    """The content of a dump in chunks, unpacked by its suffix: .zst, .xz, .bz2, .gz, else as it is.
+
+    Several frames, streams or members make one content.
+
+    Raises:
+        Damaged: The archive is cut off or corrupt; every byte that can be had before has been given.
+    """
+    offset = 0
+    with Path(path).open("rb") as file:
+        try:
+            for chunk in _chunks(file, Path(path).suffix):
+                yield chunk
+                offset += len(chunk)
+        except Damaged:
+            near = file.tell() - 3 * _PACKED_BYTES
+        else:
+            return
+        # A decompressor that fails keeps what it had unpacked in the same step: go to the place again, and
+        # over it byte by byte.
+        file.seek(0)
+        skip = offset
+        for chunk in _chunks(file, Path(path).suffix, careful_from=near):
+            yield chunk[skip:]
+            skip = max(0, skip - len(chunk))
+
+
+def _chunks(file: BinaryIO, suffix: str, *, careful_from: int = sys.maxsize) -> Iterator[bytes]:
+    """The content in chunks; from the packed offset ``careful_from`` on, packed bytes are taken singly."""
+    if suffix not in _UNPACKERS:
+        while chunk := file.read(_UNPACKED_BYTES):
+            yield chunk
+        return
+    offset = num_frames = 0
+    packed = b""
+    unpacker: _Unpacker | None = None  # None between frames
+    while True:
+        if not packed and (unpacker is None or unpacker.needs_input):
+            packed = file.read(_PACKED_BYTES if file.tell() < careful_from else 1)
+            if not packed:
                 break
+        if unpacker is None:
+            packed = packed.lstrip(b"\0") if num_frames else packed  # padding may follow a frame
+            if not packed:
+                continue
+            unpacker = _UNPACKERS[suffix]()
+            num_frames += 1
+        try:
+            chunk = unpacker.decompress(packed, _UNPACKED_BYTES)
+        except _ERRORS as error:
+            raise Damaged(offset, str(error)) from error
+        packed = b""
+        if chunk:
+            yield chunk
             offset += len(chunk)
-            lines = (rest + chunk).split(b"\n")
-            rest = lines.pop()
-            yield from lines
-    if rest:
-        yield rest
+        if unpacker.eof:
+            packed = unpacker.unused_data
+            unpacker = None
+    if unpacker is not None or not num_frames:
+        raise Damaged(offset, "it ends in the middle" if num_frames else "it is empty")
 
 
-def _open(path: str) -> IO[bytes]:
-    suffix = Path(path).suffix
-    if suffix == ".zst":
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
-        return decompressor.stream_reader(Path(path).open("rb"), read_across_frames=True, closefd=True)
-    if suffix == ".xz":
-        return lzma.open(path, "rb")
-    if suffix == ".bz2":
-        return bz2.open(path, "rb")
-    if suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]  # a binary file in all but name
-    return Path(path).open("rb")
+def _ahead(chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The same chunks, made by a thread that works up to some of them ahead of who asks."""
+    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
+    stopped = threading.Event()
+
+    def work() -> None:
+        last: BaseException | None = None
+        try:
+            for chunk in chunks:
+                ready.put(chunk)
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # raised again by who asks
+            last = error
+        ready.put(last)
+
+    thread = threading.Thread(target=work, name="unpack", daemon=True)
+    with _prompt_switches():
+        thread.start()
+        try:
+            while isinstance(chunk := ready.get(), bytes):
+                yield chunk
+            if chunk is not None:
+                raise chunk
+        finally:
+            stopped.set()
+            while thread.is_alive():  # it may wait to put one more
+                with suppress(queue.Empty):
+                    ready.get(timeout=0.01)
+
+
+@contextmanager
+def _prompt_switches() -> Iterator[None]:
+    """Lets a thread that comes back from unpacking have the interpreter soon.
+
+    By default it would wait 5 ms for it, which is longer than it takes to unpack a chunk.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -1,28 +1,77 @@
-"""The parts of collect: a dump each."""
+"""The parts of collect: one a source, whether dump, answers of the live API, or list of URLs."""
 
+import os
 from pathlib import Path
 
+from pipeline.collect.dumps import PACKINGS
+from pipeline.config import CollectSettings
 from pipeline.errors import InputError
 from pipeline.inputs import expand, file_digest
 from pipeline.stages import Job, Plan, Planned, part_name
 
-_BYTES_PER_CPU_SECOND = 10_000_000  # of a packed dump, measured
+_PACKED_BYTES_PER_CPU_SECOND = 40_000_000  # of a packed dump, measured
 
 
 def plan(job: Job) -> Plan:
-    """One part a dump file, in the order of the settings. Raises InputError where there is none."""
-    paths = expand(job.settings.dumps, "collect.dumps")
+    """One part a file: dumps in the order of the settings, the live API's, lists.
+
+    Raises InputError where there is nothing to read, where a file is none of submissions, is empty, or is
+    named twice.
+    """
+    settings: CollectSettings = job.settings
+    sources = [(path, _kind(path)) for path in _dumps(settings)]
+    sources += [(path, "list") for path in _named(settings.lists, "collect.lists")]
+    if not sources:
+        raise InputError(
+            'collect names no source: set collect.dumps = ["/data/RS_2019-*.zst"] (monthly dumps), or lists.'
+        )
+    digests = _digests([path for path, _ in sources])
+    parts = []
+    for index, (path, kind) in enumerate(sources):
+        name = Path(path).name if kind == "list" else ""  # a list's name is in its rows' ids
+        fingerprint = job.fingerprint(digests[path], kind, name)
+        parts.append(Planned(part_name(index), fingerprint, {"path": path, "kind": kind}))
+    num_bytes = sum(Path(path).stat().st_size for path in digests)
+    inputs = {
+        f"{part.name} from {Path(path).name}": digests[path]
+        for part, (path, _) in zip(parts, sources, strict=True)
+    }
+    return Plan(tuple(parts), inputs=inputs, work_s=num_bytes / _PACKED_BYTES_PER_CPU_SECOND)
+
+
+def _dumps(settings: CollectSettings) -> list[str]:
+    paths = _named(settings.dumps, "collect.dumps")
     for path in paths:
         if Path(path).name.startswith("RC_"):
             raise InputError(f"collect.dumps: {path} holds comments; submissions are in files named RS_*.")
-    digests = {path: file_digest(path) for path in paths}
-    parts = tuple(
-        Planned(part_name(index), job.fingerprint(digests[path]), {"path": path})
-        for index, path in enumerate(paths)
-    )
-    num_bytes = sum(Path(path).stat().st_size for path in paths)
-    inputs = {
-        f"{part_name(index)} from {Path(path).name}": digest
-        for index, (path, digest) in enumerate(digests.items())
-    }
-    return Plan(parts, inputs=inputs, work_s=num_bytes / _BYTES_PER_CPU_SECOND)
+    if settings.reddit.subreddits:
+        from pipeline.collect.reddit import ask
+
+        ask(settings.reddit, os.environ)
+        if settings.reddit.dump not in paths:  # a glob may name it too
+            paths.append(settings.reddit.dump)
+    return paths
+
+
+def _named(patterns: tuple[str, ...], setting: str) -> list[str]:
+    return expand(patterns, setting) if patterns else []
+
+
+def _kind(path: str) -> str:
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in PACKINGS]
+    return "table" if suffixes and suffixes[-1] in (".csv", ".parquet") else "dump"
+
+
+def _digests(paths: list[str]) -> dict[str, str]:
+    digests: dict[str, str] = {}
+    by_digest: dict[str, str] = {}
+    for path in paths:
+        if not Path(path).stat().st_size:
+            raise InputError(f"{path} is empty: fetch it again, or take it out of the settings.")
+        digest = file_digest(path)
+        if digest in by_digest:
+            same = by_digest[digest]
+            raise InputError(f"{same} and {path} hold the same: take one out of the settings.")
+        digests[path] = digest
+        by_digest[digest] = path
+    return digests

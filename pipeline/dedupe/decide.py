@@ -39,7 +39,7 @@ GATHERED = pa.schema(
         pa.field("row", pa.int32(), nullable=False),  # the survivor's, in its filtered part
         pa.field("submissions", pa.list_(pa.string()), nullable=False),
         pa.field("subreddits", pa.list_(pa.string()), nullable=False),
-        pa.field("created", TIME, nullable=False),
+        pa.field("created", TIME),
     ]
 )
 

@@ -58,7 +58,8 @@ def merge(documents: pa.Table, gathered: pa.Table) -> pa.Table:
         row = copy["row"]
         submissions[row] += copy["submissions"]
         subreddits[row] += copy["subreddits"]
-        created[row] = min(created[row], copy["created"])
+        told = [time for time in (created[row], copy["created"]) if time is not None]
+        created[row] = min(told, default=None)
     for row in {copy["row"] for copy in copies}:
         submissions[row] = list(dict.fromkeys(submissions[row]))
         subreddits[row] = sorted(set(subreddits[row]))

@@ -40,7 +40,7 @@ def signed_schema(num_perm: int) -> pa.Schema:
             pa.field("text_hash", pa.binary(16), nullable=False),  # of the normalised text
             pa.field("karma", pa.int32(), nullable=False),
             pa.field("num_chars", pa.int64(), nullable=False),
-            pa.field("created", TIME, nullable=False),
+            pa.field("created", TIME),
             pa.field("submissions", pa.list_(pa.string()), nullable=False),
             pa.field("subreddits", pa.list_(pa.string()), nullable=False),
             pa.field("signature", pa.binary(4 * num_perm), nullable=False),  # little-endian uint32

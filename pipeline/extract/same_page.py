@@ -24,7 +24,7 @@ ENDS = pa.schema(
     ]
 )
 
-# The first of these stays.
+# The first of these stays; a document that tells no time comes behind those that do.
 _ORDER = [("key", "ascending"), ("karma", "descending"), ("created", "ascending"), ("id", "ascending")]
 
 
@@ -42,7 +42,7 @@ class Joined(NamedTuple):
     karma: int
     submissions: list[str]
     subreddits: list[str]
-    created: datetime
+    created: datetime | None  # the earliest that any of them tells
 
 
 def ends(documents: pa.Table, part: int) -> Iterator[tuple[int, pa.Table]]:
@@ -90,7 +90,7 @@ def _join(survivor: Mapping[str, Any], others: list[dict[str, Any]]) -> Joined:
         karma=survivor["karma"],  # the highest
         submissions=list(dict.fromkeys(one for row in every for one in row["submissions"])),
         subreddits=sorted({one for row in every for one in row["subreddits"]}),
-        created=min(row["created"] for row in every),
+        created=min((row["created"] for row in every if row["created"] is not None), default=None),
     )
 
 

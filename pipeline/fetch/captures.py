@@ -120,14 +120,17 @@ def look_up(
     return captures
 
 
-def nearest(captures: Iterable[Capture], created: datetime) -> Capture | None:
-    """The capture to take: pages before redirects before the rest, then the nearest in time."""
+def nearest(captures: Iterable[Capture], created: datetime | None) -> Capture | None:
+    """The capture to take: pages before redirects before the rest, then the nearest in time.
+
+    Where the link tells no time, the earliest is taken.
+    """
     return min(
         captures,
         key=lambda one: (
             not one.may_be_page,
             not one.is_redirect,
-            abs((one.date - created).total_seconds()),
+            abs((one.date - created).total_seconds()) if created is not None else 0.0,
             one.date,
             one.warc,
             one.offset,

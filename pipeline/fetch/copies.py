@@ -26,7 +26,7 @@ class Link:
 
     id: str
     url: str
-    created: datetime
+    created: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

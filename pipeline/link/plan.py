@@ -1,21 +1,60 @@
-"""The parts of link: ranges of the domains' hashes."""
+"""The parts of link: tables of submissions dealt to groups, then the links of each range of domains."""
 
+import hashlib
+import json
+
+from pipeline.config import UrlSettings
+from pipeline.link.deal import DEALT
+from pipeline.link.opt_out import OptOuts, read_opt_outs
 from pipeline.stages import Job, Plan, Planned, part_name
+
+SUBMISSIONS_PER_GROUP = 500_000  # about; they are in memory together
 
 _SUBMISSIONS_PER_CPU_SECOND = 300_000  # measured
 
 
 def plan(job: Job) -> Plan:
-    """As many parts as the number of submissions asks for."""
+    """A part for each table of submissions, and as many parts of links as their number asks for.
+
+    Raises InputError where an entry of the opt-outs is none.
+    """
     submissions = job.inputs["collect"]
-    num_parts = max(1, -(-submissions.counts.kept // job.settings.submissions_per_part))
-    digest = submissions.digest()
-    parts = tuple(
+    num_submissions = submissions.counts.kept
+    num_parts = max(1, -(-num_submissions // job.settings.submissions_per_part))
+    num_groups = min(num_parts, max(1, -(-num_submissions // SUBMISSIONS_PER_GROUP)))
+    division = {"num_parts": num_parts, "num_groups": num_groups}
+    sources = [part.file(f"{part.name}.parquet") for part in submissions.counted()]
+    dealt = [
+        # Other thresholds and opt-outs leave these standing: not the settings, only the division matters.
         Planned(
-            part_name(index),
-            job.fingerprint(digest, str(num_parts), str(index)),
-            {"index": index, "num_parts": num_parts},
+            part_name(number, DEALT),
+            _digest("deal", job.stage.format, num_parts, num_groups, source.sha256),
+            {"source": source.name, **division},
         )
+        for number, source in enumerate(sources)
+    ]
+    opt_outs = opt_outs_of(job)
+    everything = job.fingerprint(submissions.digest(), opt_outs.digest())
+    parts = [
+        Planned(part_name(index), _digest(everything, index), {"index": index, **division})
         for index in range(num_parts)
+    ]
+    return Plan(
+        (*dealt, *parts),
+        inputs={"opt_out": opt_outs.digest()} if job.settings.opt_out_lists else {},
+        work_s=num_submissions / _SUBMISSIONS_PER_CPU_SECOND,
     )
-    return Plan(parts, work_s=submissions.counts.kept / _SUBMISSIONS_PER_CPU_SECOND)
+
+
+def opt_outs_of(job: Job) -> OptOuts:
+    """What was asked to be left out, in collect's terms."""
+    return read_opt_outs(job.settings, url_rules(job))
+
+
+def url_rules(job: Job) -> UrlSettings:
+    """The rules by which collect has read URLs and made their keys."""
+    return UrlSettings.model_validate(job.inputs["collect"].settings["urls"])
+
+
+def _digest(*values: str | int) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -77,7 +77,7 @@ def columns(
     """
     every = rows if following is None else _with_gaps(rows, name, value, following)
     labelled = [{name: _label(row[name]), value: row[value]} for row in every]
-    axis = alt.Axis(labelAngle=-45 if len(every) > 8 else 0, labelOverlap=True)
+    axis = _class_axis(len(every))
     chart = (
         alt.Chart(_data(labelled))
         .mark_bar(size=min(_MAX_BAR, 0.85 * _WIDTH / len(every)))
@@ -122,6 +122,35 @@ def _label(value: object) -> str:
     return f"{value:,}" if isinstance(value, (int, float)) else str(value)
 
 
+def month_shares(rows: Sequence[Row]) -> str:
+    """A column a month for the share of its posts with a score of 3 or more; those out of line stand out."""
+    names = {False: "as around it", True: "out of line"}
+    every = _with_gaps(rows, "month", "share_3", _next_month)
+    labelled = [
+        {"month": row["month"], "share_3": row["share_3"], "of": names[row.get("out_of_line", False)]}
+        for row in every
+    ]
+    chart = (
+        alt.Chart(_data(labelled))
+        .mark_bar(size=min(_MAX_BAR, 0.85 * _WIDTH / len(every)))
+        .encode(
+            x=alt.X("month:N", sort=None, title="month of the post", axis=_class_axis(len(every))),
+            y=alt.Y("share_3:Q", title="share with score ≥ 3", axis=alt.Axis(format=".0%", tickCount=4)),
+            color=alt.Color(
+                "of:N",
+                title=None,
+                scale=alt.Scale(domain=list(names.values()), range=["var(--accent)", _SECOND]),
+                legend=alt.Legend(orient="top") if any(row["out_of_line"] for row in rows) else None,
+            ),
+        )
+    )
+    return _svg(chart)
+
+
+def _class_axis(num_classes: int) -> alt.Axis:
+    return alt.Axis(labelAngle=-45 if num_classes > 8 else 0, labelOverlap=True, ticks=num_classes <= 60)
+
+
 def losses(training: Training) -> str:
     """A model's training and validation loss over the steps."""
     names = {"loss": "training", "val_loss": "validation"}
@@ -146,7 +175,7 @@ def losses(training: Training) -> str:
 
 
 CHARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {
-    "karma_threshold": lambda rows: columns(rows, "threshold", "links", "least karma"),
+    "month_shares": month_shares,
     "fetch_outcomes": lambda rows: ranking(rows, "outcome", "links"),
     "document_lengths": lambda rows: columns(rows, "words_from", "documents", "words, from", _double),
     "karma": lambda rows: columns(rows, "karma_from", "documents", "karma, from", _double),

@@ -45,6 +45,7 @@ def render_page(statistics: Statistics) -> str:
         run=statistics.status.name,
         totals=_totals(statistics),
         stages=list(_stages(statistics)),
+        warnings=statistics.status.warnings,
         tokenizer=statistics.status.tokenizer,
         tables=[table for table in TABLES if table.stage in statistics.settings],
         figures=[_figure(one) for one in statistics.measured.values()],
@@ -54,7 +55,9 @@ def render_page(statistics: Statistics) -> str:
 
 
 def show_value(value: object) -> str:
-    """A number with its digits grouped (a fraction to two places), anything else as it is."""
+    """A number with its digits grouped (a fraction to two places), yes or no, anything else as it is."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

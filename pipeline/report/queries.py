@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline.collect.months import DEFINITION
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -42,16 +44,26 @@ FROM shard_documents
 GROUP BY split ORDER BY split""",
     ),
     Query(
+        "month_shares",
+        "Scores by month",
+        "Of each month's (UTC) posts that the sources tell the time of, the share with a score of 3 or more, "
+        f"before any rule. {DEFINITION}",
+        ("posts_by_month",),
+        """\
+SELECT month, posts, posts_3, round(posts_3 / posts, 4) AS share_3, out_of_line
+FROM posts_by_month
+ORDER BY month""",
+    ),
+    Query(
         "karma_threshold",
         "Links by least karma",
-        "How many links each least karma would let through, a link's karma being its best submission's "
-        "score; owners' opt-outs are not taken off.",
-        ("submissions",),
+        "How many links each least karma would let through, a link's karma being its best submission's score "
+        "(max) or that of all its submissions together (sum); what owners asked to leave out is not counted.",
+        ("links_by_karma",),
         """\
-SELECT threshold, count(*) FILTER (karma >= threshold) AS links
-FROM (SELECT max(score) AS karma FROM submissions GROUP BY key),
-     (VALUES (1), (2), (3), (5), (10)) AS least (threshold)
-GROUP BY threshold ORDER BY threshold""",
+SELECT least_karma, links_by_max, links_by_sum
+FROM links_by_karma
+ORDER BY least_karma""",
     ),
     Query(
         "fetch_outcomes",
@@ -87,11 +99,13 @@ GROUP BY karma_from ORDER BY karma_from""",
     Query(
         "months",
         "Months",
-        "Documents of the corpus by the month (UTC) of their first submission.",
+        "Documents of the corpus by the month (UTC) of their first submission, those that tell no time left "
+        "out.",
         ("corpus",),
         """\
 SELECT strftime(make_timestamp(epoch_us(created)), '%Y-%m') AS month, count(*) AS documents
 FROM corpus
+WHERE created IS NOT NULL
 GROUP BY month ORDER BY month""",
     ),
     Query(

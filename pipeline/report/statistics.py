@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
 
+from pipeline.collect.months import months, out_of_line
 from pipeline.errors import InputError
-from pipeline.records import CLUSTERS, CORPUS, LEDGER, LINKS, SHARD_DOCUMENTS, SUBMISSIONS
+from pipeline.records import CLUSTERS, CORPUS, LEDGER, LINKS, SHARD_DOCUMENTS
 from pipeline.report.queries import QUERIES, Query
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME
@@ -26,17 +27,44 @@ _MAX_POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that queries name: the stage that writes it, and the files of it."""
+    """A table that queries name: the stage that writes it, and the files of it.
+
+    With ``rows`` it is made from the facts in the stage's manifest instead.
+    """
 
     name: str
     stage: str
     files: str  # as people would name them, relative to the run
     suffix: str  # behind the first dot of a file's name
     schema: pa.Schema
+    rows: Callable[[Mapping[str, Any]], list[Row]] | None = None
 
+
+def _posts_by_month(facts: Mapping[str, Any]) -> list[Row]:
+    table = months(facts)
+    strange = {one.month for one in out_of_line(table)}
+    return [
+        {"month": one.name, "posts": one.num_posts, "posts_3": one.num_at_3, "out_of_line": one in strange}
+        for one in table
+    ]
+
+
+def _links_by_karma(facts: Mapping[str, Any]) -> list[Row]:
+    by_max, by_sum = facts.get("links_by_max", {}), facts.get("links_by_sum", {})
+    return [
+        {"least_karma": int(least), "links_by_max": num, "links_by_sum": by_sum[least]}
+        for least, num in by_max.items()
+    ]
+
+
+_POSTS_BY_MONTH = pa.schema(
+    {"month": pa.string(), "posts": pa.int64(), "posts_3": pa.int64(), "out_of_line": pa.bool_()}
+)
+_LINKS_BY_KARMA = pa.schema(dict.fromkeys(("least_karma", "links_by_max", "links_by_sum"), pa.int64()))
 
 TABLES = (
-    Table("submissions", "collect", "submissions/part-*.parquet", "parquet", SUBMISSIONS),
+    Table("posts_by_month", "collect", "submissions/manifest.json", "json", _POSTS_BY_MONTH, _posts_by_month),
+    Table("links_by_karma", "link", "links/manifest.json", "json", _LINKS_BY_KARMA, _links_by_karma),
     Table("links", "link", "links/part-*.parquet", "parquet", LINKS),
     Table("ledger", "fetch", "pages/part-*.ledger.parquet", "ledger.parquet", LEDGER),
     Table("corpus", "dedupe", "corpus/part-*.parquet", "parquet", CORPUS),
@@ -141,6 +169,8 @@ def measure(run: Folder) -> Statistics:
 
 def _dataset(run: Folder, table: Table, manifest: Manifest) -> pa.dataset.Dataset | pa.Table:
     """The table's files, read as they are needed; of a stage with several kinds of parts only its own."""
+    if table.rows is not None:
+        return pa.Table.from_pylist(table.rows(manifest.facts), table.schema)
     folder = run / BY_NAME[table.stage].folder
     parts = manifest.counted()
     if table.name == "clusters":

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import zstandard
-
+from pipeline.collect.dumps import zstd
 from webtext.demo.articles import choose
 from webtext.demo.submissions import Row, submission
 from webtext.demo.web import Kind, Page, Site
@@ -118,10 +117,8 @@ def write_dump(site: Site, path: Path) -> DumpSummary:
     for number, malformed in enumerate(_NOT_JSON, start=1):
         lines.insert(number * step, malformed)
     # With the window of the real dumps, which readers have to allow for.
-    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=_WINDOW_LOG)
-    compressor = zstandard.ZstdCompressor(compression_params=parameters)
-    with path.open("wb") as file, compressor.stream_writer(file) as writer:
-        writer.write(b"\n".join(lines) + b"\n")
+    with zstd.open(path, "wb", options={zstd.CompressionParameter.window_log: _WINDOW_LOG}) as file:
+        file.write(b"\n".join(lines) + b"\n")
     linked = {post.page.url for post in posts if post.page}
     popular = {post.page.url for post in posts if post.page and post.score >= MIN_KARMA}
     return DumpSummary(len(lines), len(posts), len(_NOT_JSON), len(linked), len(popular))

@@ -1,0 +1,168 @@
+"""What owners asked to leave out: domains, URLs and submissions, from the settings and from files."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.canonical import canonical, key_of
+from pipeline.config import LinkSettings, UrlSettings
+from pipeline.errors import InputError
+from pipeline.hosts import domain_hash, parents, registrable_domain
+from pipeline.inputs import expand
+from pipeline.records import SUBMISSIONS
+from pipeline.urls import parse
+from pipeline.wrappers import unwrap
+
+_SUBMISSION = re.compile(r"t3_([0-9a-z]+)")
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
+_REMARK = re.compile(r"(^|\s)#.*")
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OptOuts:
+    """Entries by what they mean, ready to be compared with columns.
+
+    ``domains`` are hosts that stand for their subdomains too. Of these ``suffixes`` have whole registrable
+    domains under them (``co.uk``); the others' registrable domains have the ``hashes``.
+    """
+
+    domains: frozenset[str]
+    suffixes: frozenset[str]
+    hashes: NDArray[np.uint64]
+    keys: pa.Array  # of canonical URLs
+    submissions: pa.Array  # ids
+
+    @classmethod
+    def of(
+        cls, domains: Iterable[str] = (), keys: Iterable[bytes] = (), submissions: Iterable[str] = ()
+    ) -> Self:
+        """From hosts as the WHATWG parser writes them, links' keys, and ids without ``t3_``."""
+        hosts = frozenset(domains)
+        suffixes = frozenset(host for host in hosts if _is_suffix(host))
+        hashes = sorted(domain_hash(registrable_domain(host)) for host in hosts - suffixes)
+        return cls(
+            hosts,
+            suffixes,
+            np.array(hashes, np.uint64),
+            pa.array(sorted(set(keys)), SUBMISSIONS.field("key").type),
+            pa.array(sorted(set(submissions)), SUBMISSIONS.field("id").type),
+        )
+
+    def digest(self) -> str:
+        """The SHA-256, in hex, of the entries, in whatever order they were written."""
+        keys = [key.hex() for key in self.keys.to_pylist()]
+        lines = [*sorted(self.domains), "", *keys, "", *self.submissions.to_pylist()]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def among_ids(self, ids: pa.Array) -> Mask:
+        """Which of these submissions' ids are an entry's."""
+        return _among(ids, self.submissions)
+
+    def among_keys(self, keys: pa.Array) -> Mask:
+        """Which of these keys are of an entry's URL."""
+        return _among(keys, self.keys)
+
+    def on_host(self, domain_hashes: NDArray[np.uint64], urls: pa.Array) -> Mask:
+        """Which URLs are on a host that is, or lies under, one of the domains.
+
+        Only URLs that share a registrable domain with an entry are parsed.
+        """
+        hashes = self.hashes
+        if self.suffixes:  # one URL of each registrable domain tells whether all are under a suffix
+            distinct, firsts = np.unique(domain_hashes, return_index=True)
+            under = [_within(host, self.suffixes) for host in _hosts(urls.take(pa.array(firsts)))]
+            hashes = np.concatenate([hashes, distinct[np.array(under, np.bool_)]])
+        candidates = np.flatnonzero(np.isin(domain_hashes, hashes))
+        found = np.zeros(len(urls), np.bool_)
+        hosts = _hosts(urls.take(pa.array(candidates)))
+        found[candidates] = [_within(host, self.domains) for host in hosts]
+        return found
+
+
+def read_opt_outs(settings: LinkSettings, rules: UrlSettings) -> OptOuts:
+    """The entries of the settings and of the files that they name.
+
+    Args:
+        settings: What to leave out.
+        rules: How collect has read its URLs, so that an entry's has the same key.
+
+    Raises:
+        InputError: An entry is neither a domain nor a URL nor a submission; the file and line are named.
+    """
+    entries = [("link.opt_out", entry) for entry in settings.opt_out]
+    if settings.opt_out_lists:
+        for path in expand(settings.opt_out_lists, "link.opt_out_lists"):
+            entries += _entries(path)
+    domains, keys, submissions = set(), set(), set()
+    for where, entry in entries:
+        if submission := _SUBMISSION.fullmatch(entry):
+            submissions.add(submission[1])
+        elif key := _key(entry, rules):
+            keys.add(key)
+        elif host := _host(entry):
+            domains.add(host)
+        else:
+            raise InputError(
+                f"{where}: {entry!r} is neither a domain (example.com) nor a URL (https://example.com/page) "
+                "nor a submission (t3_abc123). Correct it, or take it out."
+            )
+    return OptOuts.of(domains, keys, submissions)
+
+
+def _entries(path: str) -> Iterator[tuple[str, str]]:
+    """A file's entries, each behind where it stands."""
+    for number, line in enumerate(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        where = f"{path}, line {number}"
+        try:
+            entry = _REMARK.sub("", line.decode()).strip()
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{where} is not UTF-8. Write the list as UTF-8 text, one entry a line."
+            ) from None
+        if entry:
+            yield where, entry
+
+
+def _key(entry: str, rules: UrlSettings) -> bytes | None:
+    """The key that a submission of the URL would have, if the entry is one."""
+    url = parse(entry) if "://" in entry else None
+    return url and key_of(canonical(unwrap(url) if rules.unwrap else url, rules))
+
+
+def _host(entry: str) -> str | None:
+    """The host that an entry is, and nothing but a host."""
+    url = None if "://" in entry else parse(f"http://{entry}")
+    if url is None or url.href != f"http://{url.host}/" or not _HOST.fullmatch(url.host):
+        return None
+    return url.host
+
+
+def _is_suffix(host: str) -> bool:
+    """Whether whole registrable domains lie under a host: then it has none itself."""
+    return registrable_domain(f"a.{host}") != registrable_domain(host)
+
+
+def _among(values: pa.Array, entries: pa.Array) -> Mask:
+    among: Mask = pc.is_in(values, value_set=entries).to_numpy(zero_copy_only=False)
+    return among
+
+
+def _hosts(urls: pa.Array) -> Iterator[str]:
+    for text in urls.to_pylist():
+        url = parse(text)
+        yield "" if url is None else url.host
+
+
+def _within(host: str, domains: frozenset[str]) -> bool:
+    """Whether a host is one of the domains or lies under one."""
+    return not domains.isdisjoint(parents(host))
