@@ -98,23 +98,23 @@ def _plan(job: Job) -> Plan:
 
 
 def _bare_collect(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.collect.work import collect_dump
+    from pipeline.collect.work import collect_part
 
     for part in parts:
-        collect_dump(job, part)
+        collect_part(job, part)
 
 
 def _bare_link(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.link.beam import _deal, _group
+    from pipeline.link.deal import DEALT, deal
+    from pipeline.link.plan import opt_outs_of
+    from pipeline.link.write import groups, write_group
 
     todo = list(parts)
-    blocks: defaultdict[int, list[bytes]] = defaultdict(list)
-    for number, dump in enumerate(job.inputs["collect"].counted()):
-        for index, block in _deal((number, dump.file(".parquet").name), job, todo):
-            blocks[index].append(block)
-    by_index = {part.spec["index"]: part for part in todo}
-    for item in blocks.items():
-        list(_group(item, job, by_index))
+    for part in todo:
+        if part.name.startswith(DEALT):
+            deal(job, part)
+    for gathered in groups(job, todo):
+        write_group(job, gathered, opt_outs_of(job))
 
 
 def _bare_fetch(job: Job, parts: Iterable[Planned]) -> None:
