@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.collect.dumps import zstd
+from pipeline.collect.dumps import read_lines, zstd
 from pipeline.collect.rows import parse_row
 from pipeline.collect.rules import Rules, Submission, judge
 from pipeline.config import CollectSettings, UrlSettings
@@ -59,6 +59,7 @@ def test_a_submission_that_points_outward() -> None:
         ({"is_self": True}, Reason.SELF_POST),
         ({"is_self": "yes"}, Reason.BAD_FIELD),
         ({"promoted": True}, Reason.AD),
+        ({"promoted": False, "is_created_from_ads_ui": True}, Reason.AD),
         ({"removed_by_category": "moderator"}, Reason.REMOVED),
         ({"title": "[deleted by user]"}, Reason.REMOVED),
         ({"selftext": "[removed]"}, Reason.REMOVED),
@@ -200,9 +201,12 @@ def test_what_is_no_row_is_counted_by_kind(line: bytes, reason: Reason) -> None:
 def test_a_genuine_dump(realdata: Path, run: Folder, run_stage: RunStage) -> None:
     """June 2005 holds 103 submissions, 83 of them with a score of 3 and more."""
     path = realdata / "reddit" / "RS_v2_2005-06.xz"
+    rows = [parse_row(line) for line in read_lines(str(path)) if isinstance(line, bytes)]
+    assert len(rows) == 103
+    assert sum(row["score"] >= 3 for row in rows if not isinstance(row, Reason)) == 83
     manifest = run_stage("collect", CollectSettings(dumps=(str(path),)))
-    assert manifest.facts["months"] == {"2005-06": 103}
-    assert manifest.facts["months_3"] == {"2005-06": 83}
+    assert manifest.facts["months"] == {"2005-06": 101}
+    assert manifest.facts["months_3"] == {"2005-06": 82}  # of 6, removed: one
     assert manifest.counts.to_json() == {"in": 103, "kept": 101, "rejected": {"removed": 2}}
     assert pq.read_table((run / "submissions").path("part-00000.parquet")).num_rows == 101
 

@@ -3,15 +3,17 @@
 import bz2
 import gzip
 import lzma
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collect import dumps
+from pipeline.collect import beside, dumps
 from pipeline.collect.dumps import Damaged, open_unpacked, read_lines, unpack, zstd
 from pipeline.records import Reason
 
@@ -85,7 +87,7 @@ def test_several_frames_are_one_dump(tmp_path: Path, suffix: str, padding: bytes
 
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_a_dump_that_is_cut_off_gives_all_that_can_be_unpacked(tmp_path: Path, suffix: str) -> None:
-    content = b"\n".join(b"%d %x" % (n, n * n * 0x9E3779B97F4A7C15 % (1 << 64)) for n in range(200_000))
+    content = numbered_lines(200_000)
     packed = PACKERS[suffix](content)
     lines, damaged = until_damage(write(tmp_path, suffix, packed[: len(packed) // 2]))
     assert damaged.offset is not None
@@ -97,7 +99,7 @@ def test_a_dump_that_is_cut_off_gives_all_that_can_be_unpacked(tmp_path: Path, s
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_corruption_costs_nothing_before_it(tmp_path: Path, suffix: str) -> None:
     """The oracle is the same archive taken byte by byte from the start."""
-    content = b"\n".join(b"%d %x" % (n, n * n * 0x9E3779B97F4A7C15 % (1 << 64)) for n in range(60_000))
+    content = numbered_lines(60_000)
     packed = bytearray(PACKERS[suffix](content))
     middle = len(packed) // 2
     packed[middle : middle + 200] = b"\xff" * 200
@@ -147,3 +149,70 @@ def test_as_a_file_it_reads_the_same(tmp_path: Path, suffix: str) -> None:
     with open_unpacked(path) as file:
         assert file.read() == content
     assert b"".join(unpack(path)) == content
+
+
+def numbered_lines(num_lines: int) -> bytes:
+    return b"\n".join(b"%d %x" % (n, n * n * 0x9E3779B97F4A7C15 % (1 << 64)) for n in range(num_lines))
+
+
+@pytest.mark.skipif(not beside.CAN_SHARE, reason="this system has no memory that is shared by descriptor")
+@pytest.mark.parametrize("num_frames", [1, 3])
+def test_a_process_beside_unpacks_the_same(tmp_path: Path, num_frames: int) -> None:
+    content = numbered_lines(100_000)
+    path = write(tmp_path, ".zst", zstd.compress(content) * num_frames)
+    assert b"".join(beside.unpack_beside(path)) == content * num_frames
+
+
+@pytest.mark.skipif(not beside.CAN_SHARE, reason="this system has no memory that is shared by descriptor")
+@pytest.mark.parametrize("damage", ["cut", "cut in the header", "corrupt", "garbage behind", "none"])
+def test_with_a_process_beside_the_answer_is_that_without(
+    tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = zstd.compress(numbered_lines(100_000), options=ZSTD_OPTIONS)
+    middle = len(packed) // 2
+    content = {
+        "cut": packed[:middle],
+        "cut in the header": packed + packed[:5],
+        "corrupt": packed[:middle] + b"\xff" * 200 + packed[middle + 200 :],
+        "garbage behind": packed + b"\xff" * 50,
+        "none": packed,
+    }[damage]
+    path = write(tmp_path, ".zst", content)
+
+    def answer() -> tuple[list[bytes | Reason], int | None]:
+        lines: list[bytes | Reason] = []
+        try:
+            lines.extend(read_lines(path))
+        except Damaged as damaged:
+            return lines, damaged.offset
+        return lines, None
+
+    without = answer()
+    monkeypatch.setattr(dumps, "_WORTH_A_PROCESS_BYTES", 0)
+    assert answer() == without
+    assert (without[1] is None) == (damage == "none")
+
+
+@pytest.mark.skipif(not beside.CAN_SHARE, reason="this system has no memory that is shared by descriptor")
+def test_the_process_beside_may_be_killed_and_is_ended_with_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dumps, "_WORTH_A_PROCESS_BYTES", 0)
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Remembered(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Remembered)
+    content = numbered_lines(200_000)
+    path = write(tmp_path, ".zst", zstd.compress(content))
+    lines = read_lines(path)
+    found = [next(lines)]
+    started[0].kill()
+    assert found + list(lines) == content.split(b"\n")
+    lines = read_lines(path)
+    next(lines)
+    lines.close()
+    assert [one.poll() is None for one in started] == [False, False]

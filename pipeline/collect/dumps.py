@@ -1,7 +1,7 @@
 """Dumps as lines, whatever they are packed with, in memory that does not grow with the file.
 
-Unpacking runs ahead in a thread of its own: it is the floor under a dump's reading time, and the libraries
-that do it leave the interpreter to others meanwhile.
+Unpacking runs ahead of the reading: in a process beside it for the large .zst that monthly dumps are, in a
+thread for all others.
 """
 
 import bz2
@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from pipeline.collect.beside import CAN_SHARE, Broken, unpack_beside
 from pipeline.records import Reason
 
 if sys.version_info >= (3, 14):
@@ -29,6 +30,7 @@ _MAX_LINE_BYTES = 1 << 24
 _PACKED_BYTES = 1 << 16
 _UNPACKED_BYTES = 1 << 18  # fits a core's cache with what is made of it
 _CHUNKS_AHEAD = 8
+_WORTH_A_PROCESS_BYTES = 1 << 22  # to start one takes as long as to unpack and read so much
 _SWITCH_S = 0.0005
 
 
@@ -101,7 +103,7 @@ def read_lines(path: str) -> Generator[bytes | Reason, None, None]:
     """
     begun = b""  # of a line that goes on in the next chunk
     too_long = False  # that line
-    with closing(_ahead(unpack(path))) as chunks:
+    with closing(_read_ahead(path)) as chunks:
         for chunk in chunks:
             find = chunk.find
             start = 0
@@ -166,10 +168,7 @@ def unpack(path: str) -> Iterator[bytes]:
         # A decompressor that fails keeps what it had unpacked in the same step: go to the place again, and
         # over it byte by byte.
         file.seek(0)
-        skip = offset
-        for chunk in _chunks(file, Path(path).suffix, careful_from=near):
-            yield chunk[skip:]
-            skip = max(0, skip - len(chunk))
+        yield from _without_first(_chunks(file, Path(path).suffix, careful_from=near), offset)
 
 
 def _chunks(file: BinaryIO, suffix: str, *, careful_from: int = sys.maxsize) -> Iterator[bytes]:
@@ -205,6 +204,28 @@ def _chunks(file: BinaryIO, suffix: str, *, careful_from: int = sys.maxsize) -> 
             unpacker = None
     if unpacker is not None or not num_frames:
         raise Damaged(offset, "it ends in the middle" if num_frames else "it is empty")
+
+
+def _read_ahead(path: str) -> Generator[bytes, None, None]:
+    """The content in chunks, unpacked while the caller works on those before."""
+    offset = 0
+    if CAN_SHARE and path.endswith(".zst") and Path(path).stat().st_size >= _WORTH_A_PROCESS_BYTES:
+        try:
+            for chunk in unpack_beside(path):
+                yield chunk
+                offset += len(chunk)
+        except Broken:  # what follows tells where and why
+            pass
+        else:
+            return
+    yield from _ahead(_without_first(unpack(path), offset))
+
+
+def _without_first(chunks: Iterator[bytes], num_bytes: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if rest := chunk[num_bytes:]:
+            yield rest
+        num_bytes = max(0, num_bytes - len(chunk))
 
 
 def _ahead(chunks: Iterator[bytes]) -> Generator[bytes, None, None]:

@@ -13,7 +13,7 @@ except ModuleNotFoundError:  # no build of it for this Python: slower, with the 
     Parser = None  # type: ignore[assignment, misc]
 
 from pipeline.collect.rows import Row, parse_row
-from pipeline.collect.rules import REDDIT_MEDIA, Rules
+from pipeline.collect.rules import Rules, within_reddit
 from pipeline.records import Reason
 
 
@@ -25,7 +25,7 @@ def read_rows(lines: Iterable[bytes | Reason], rules: Rules) -> Iterator[Row | R
 
 
 def _glance_by(rules: Rules) -> Callable[[bytes], Row | Reason]:
-    """A function for the lines of one dump: a reason, or as much of the row as its judgement needs."""
+    """A function for the lines of one dump: the reason against a row, or the row."""
     parse: Callable[[bytes], Any] = Parser().parse
     over_18_too = rules.over_18
     tells_removal = True  # dumps do since 2019-09; to ask for a field that is not there is slow
@@ -42,12 +42,13 @@ def _glance_by(rules: Rules) -> Callable[[bytes], Row | Reason]:
                 tells_removal = False
                 removed = row["removed_by_category"]
                 tells_removal = True
-            over_18 = row["over_18"]
-            if removed or (over_18 and not over_18_too):
-                flags = {"removed_by_category": removed, "over_18": over_18}
-                return {**flags, "created_utc": row["created_utc"], "score": row["score"]}
-            if row["url"].startswith(REDDIT_MEDIA) and row["url_overridden_by_dest"].startswith(REDDIT_MEDIA):
-                return Reason.REDDIT_MEDIA
+            if removed:
+                return Reason.REMOVED
+            if row["over_18"] and not over_18_too:
+                return Reason.OVER_18
+            stays = within_reddit(row["url"]) and within_reddit(row["url_overridden_by_dest"])
+            if stays is not None:
+                return stays
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError):
             pass  # no JSON, or not of the usual shape: parse_row tells
         return parse_row(line)

@@ -25,10 +25,7 @@ DEFINITION = (
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A month (UTC) of posts that link to something: how many, and how many of them have a score >= 3.
-
-    All but self posts and what stays within Reddit count, before any other rule.
-    """
+    """A month (UTC) of submissions that collect kept: how many, and how many of them have a score >= 3."""
 
     name: str  # 2019-06
     num_posts: int

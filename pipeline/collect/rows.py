@@ -35,6 +35,7 @@ class _Fields(TypedDict, total=False):
     is_self: Any
     over_18: Any
     promoted: Any
+    is_created_from_ads_ui: Any
     removed_by_category: Any
     crosspost_parent_list: list[_Parent] | None
     _meta: _Meta | None

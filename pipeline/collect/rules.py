@@ -19,8 +19,9 @@ _INT32 = 1 << 31
 _MAX_SECONDS = 1 << 32
 _REDDIT = frozenset(("reddit.com", "redd.it", "reddit.app.link"))
 _REDDIT_MEDIA_HOSTS = frozenset(("i.redd.it", "v.redd.it", "preview.redd.it", "external-preview.redd.it"))
-# Most of what is not a self post lies here: told by its beginning, before anything else is asked.
-REDDIT_MEDIA = ("https://i.redd.it/", "https://v.redd.it/", "https://preview.redd.it/")
+# Most of what is not a self post leads here: told by its beginning, before anything else is asked.
+_REDDIT_MEDIA = ("https://i.redd.it/", "https://v.redd.it/", "https://preview.redd.it/")
+_REDDIT_THREADS = ("https://www.reddit.com/", "/r/", "/user/")
 # What stands in the place of a post that its author or a moderator took away.
 _TAKEN_AWAY = ("[removed]", "[deleted]", "[deleted by user]", "[ Removed by Reddit ]", "[removed by reddit]")
 
@@ -84,14 +85,13 @@ def judge(row: Row, rules: Rules) -> Submission | Reason:
     submitted = get("url_overridden_by_dest") or get("url")
     if type(submitted) is not str:
         return Reason.NO_URL if submitted is None else Reason.BAD_FIELD
-    if submitted.startswith(REDDIT_MEDIA):
-        return Reason.REDDIT_MEDIA
+    stays = within_reddit(submitted)
+    if stays is not None:
+        return stays
     created = seconds(get("created_utc"))
     against = _reason_by_flags(row) or _reason_by_place(created, get("subreddit"), rules)
     if against is not None:
         return against
-    if submitted.startswith("/r/"):
-        return Reason.REDDIT_INTERNAL
     given = parse(submitted)
     if given is None:
         return Reason.BAD_URL
@@ -109,6 +109,13 @@ def judge(row: Row, rules: Rules) -> Submission | Reason:
         key=key_of(canonical(url, rules.urls)),
         domain=url.domain,
     )
+
+
+def within_reddit(submitted: str) -> Reason | None:
+    """Why a submitted URL leads nowhere else, if its beginning tells so."""
+    if submitted.startswith(_REDDIT_MEDIA):
+        return Reason.REDDIT_MEDIA
+    return Reason.REDDIT_INTERNAL if submitted.startswith(_REDDIT_THREADS) else None
 
 
 def seconds(time: Any) -> int | None:
@@ -132,7 +139,7 @@ def _reason_by_flags(row: Row) -> Reason | None:
     get = row.get
     if get("title") in _TAKEN_AWAY or get("selftext") in _TAKEN_AWAY or _was_deleted_later(get("_meta")):
         return Reason.REMOVED
-    if get("promoted"):
+    if get("promoted") or get("is_created_from_ads_ui"):  # the first was always false from 2022 on
         return Reason.AD
     parents = get("crosspost_parent_list")
     if isinstance(parents, list) and any(isinstance(one, dict) and one.get("is_self") for one in parents):

@@ -138,7 +138,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("url", "url_overridden_by_dest", "id", "name", "subreddit", "permalink"), _text),
     **dict.fromkeys(("title", "selftext", "removed_by_category"), _remark),
     **dict.fromkeys(("created_utc", "retrieved_on", "retrieved_utc"), seconds),
-    **dict.fromkeys(("is_self", "over_18", "promoted"), _flag),
+    **dict.fromkeys(("is_self", "over_18", "promoted", "is_created_from_ads_ui"), _flag),
     "score": number,
     "crosspost_parent_list": _parents,
     "_meta": _meta,

@@ -32,7 +32,8 @@ def collect_part(job: Job, part: Planned) -> None:
     started = time.monotonic()
     settings: CollectSettings = job.settings
     name = Path(part.spec["path"]).name
-    rules = Rules.of(settings, listed=part.spec["kind"] == "list")
+    kind = part.spec["kind"]
+    rules = Rules.of(settings, listed=kind == "list")
     num_kept = 0
     rejected: Counter[str] = Counter()
     facts: dict[str, Counter[str]] = {"months": Counter(), "months_3": Counter()}
@@ -46,9 +47,10 @@ def collect_part(job: Job, part: Planned) -> None:
                 table.write_table(_table(batch.kept))
                 num_kept += len(batch.kept)
                 rejected += batch.rejected()
-                months, months_3 = batch.months()
-                facts["months"] += months
-                facts["months_3"] += months_3
+                if kind != "list":  # a list's scores are all the same
+                    months, months_3 = batch.months()
+                    facts["months"] += months
+                    facts["months_3"] += months_3
         except Damaged as damage:
             num_rows = num_kept + rejected.total()
             if settings.on_damage == "fail":
