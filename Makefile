@@ -10,11 +10,12 @@ else
 NEEDED = cat
 endif
 
-.PHONY: help demo install install-dev test lint format bench lock clean
+.PHONY: help demo install install-dev test fuzz lint format bench lock clean
 
 help:
 	@echo "make demo     the whole way once, on a web of its own: no network, account or GPU (after installing)"
 	@echo "make test     lint, types and tests: what CI runs"
+	@echo "make fuzz     many more made inputs for the parsers of foreign bytes: minutes"
 	@echo "make format   lay out the code"
 	@echo "make bench    measure; appends to benchmarks/RESULTS.md"
 	@echo "make lock     pin the dependencies anew (needs uv)"
@@ -43,6 +44,9 @@ endef
 
 test: install-dev lint
 	$(BIN)/python -m pytest
+
+fuzz: install-dev
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_pipeline_collect_fuzz.py
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -5,12 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline.config import Section
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME, Job, execute
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+# What "make fuzz" asks for; a test run takes hypothesis' own hundred examples.
+settings.register_profile(
+    "fuzz", max_examples=50_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 RunStage = Callable[..., Manifest]
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.collect import glance
@@ -70,7 +70,6 @@ def at_a_glance(line: bytes) -> Submission | Reason:
 
 
 @given(lines() | st.binary(max_size=80))
-@settings(max_examples=400)
 def test_the_glance_gives_the_answer_that_a_close_look_gives(line: bytes) -> None:
     assert at_a_glance(line) == closely(line)
 
