@@ -196,3 +196,27 @@ def test_import_of_the_official_vocabulary(tmp_path: Path, realdata: Path) -> No
     encoded = webtext("tokenizer", "encode", "gpt2", "Hello world", cwd=tmp_path)
     assert encoded.stdout.split() == ["15496", "995"]
     assert json.loads((tmp_path / "gpt2" / "vocab.json").read_text("utf-8"))["<|endoftext|>"] == 50256
+
+
+def test_links_are_built_from_a_list_alone_and_without_a_contact(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("https://example.org/a\n\nhttps://www.example.org/a/\nnot a url\n")
+    settings = '[run]\ndir = "run"\n[collect]\nlists = ["urls.txt"]\n'
+    (tmp_path / "webtext.toml").write_text(settings)
+    built = webtext("build", "webtext.toml", "--until", "link", cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    stages = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)["stages"]
+    assert stages["collect"]["rejected"] == {"bad_url": 1, "blank_line": 1}
+    assert (stages["link"]["kept"], stages["link"]["rejected"]) == (1, {"same_link": 1})
+    assert webtext("verify", "run", cwd=tmp_path).returncode == 0
+
+
+def test_an_opt_out_that_is_none_is_told_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text("https://example.org/a\n")
+    (tmp_path / "out.txt").write_text("example.com # asked by mail\nnot a domain\n")
+    (tmp_path / "webtext.toml").write_text(
+        '[run]\ndir = "run"\n[collect]\nlists = ["urls.txt"]\n[link]\nopt_out_lists = ["out.txt"]\n'
+    )
+    built = webtext("build", "webtext.toml", "--until", "link", cwd=tmp_path)
+    assert built.returncode == 2
+    assert "out.txt, line 2" in built.stderr
+    assert not (tmp_path / "run").exists()

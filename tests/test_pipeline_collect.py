@@ -240,7 +240,7 @@ def test_realweb_rejections(realdata: Path, run_stage: RunStage) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ((), "names no source"),
+        ((), "dumps names no file, nor does lists"),
         (("missing.zst",), "nothing is at"),
         (("RS_*.zst",), "nothing is at"),
         ((".",), "is not a file"),

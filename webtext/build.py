@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.collect.plan import check_sources
 from pipeline.errors import InputError, RunError
 from pipeline.inputs import expand
+from pipeline.link.opt_out import read_opt_outs
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute
 from webtext.settings import Settings, digest, render
@@ -38,7 +40,7 @@ def build(
         InputError: Settings or input are wrong: mostly found before any work.
         RunError: A stage failed, or another build is at work in the same directory.
     """
-    _check_inputs(settings)
+    _check_inputs(settings, [stage.name for stage in STAGES].index(until))
     if beam_options:
         from pipeline.beam import check_options
 
@@ -59,9 +61,12 @@ def build(
                 break
 
 
-def _check_inputs(settings: Settings) -> None:
-    """Raises InputError for what would only come to light hours later."""
-    expand(settings.collect.dumps, "collect.dumps")
+def _check_inputs(settings: Settings, last: int) -> None:
+    """Raises InputError for what would only come to light hours later, in the stages up to the last."""
+    check_sources(settings.collect)
+    read_opt_outs(settings.link, settings.collect.urls)
+    if last < STAGES.index(BY_NAME["fetch"]):
+        return
     fetch = settings.fetch
     if fetch.source == "warc":
         expand(fetch.warcs, "fetch.warcs")

@@ -19,12 +19,14 @@ def plan(job: Job) -> Plan:
     named twice.
     """
     settings: CollectSettings = job.settings
-    sources = [(path, _kind(path)) for path in _dumps(settings)]
-    sources += [(path, "list") for path in _named(settings.lists, "collect.lists")]
-    if not sources:
-        raise InputError(
-            'collect names no source: set collect.dumps = ["/data/RS_2019-*.zst"] (monthly dumps), or lists.'
-        )
+    dumps, lists = check_sources(settings)
+    if settings.reddit.subreddits:
+        from pipeline.collect.reddit import ask
+
+        ask(settings.reddit, os.environ)
+        if settings.reddit.dump not in dumps:  # a glob may name it too
+            dumps.append(settings.reddit.dump)
+    sources = [*((path, _kind(path)) for path in dumps), *((path, "list") for path in lists)]
     digests = _digests([path for path, _ in sources])
     parts = []
     for index, (path, kind) in enumerate(sources):
@@ -39,18 +41,21 @@ def plan(job: Job) -> Plan:
     return Plan(tuple(parts), inputs=inputs, work_s=num_bytes / _PACKED_BYTES_PER_CPU_SECOND)
 
 
-def _dumps(settings: CollectSettings) -> list[str]:
-    paths = _named(settings.dumps, "collect.dumps")
-    for path in paths:
+def check_sources(settings: CollectSettings) -> tuple[list[str], list[str]]:
+    """The dumps and the lists that the settings name; nobody is asked for anything.
+
+    Raises InputError where one is not there or holds comments, and where nothing is named at all.
+    """
+    dumps = _named(settings.dumps, "collect.dumps")
+    for path in dumps:
         if Path(path).name.startswith("RC_"):
             raise InputError(f"collect.dumps: {path} holds comments; submissions are in files named RS_*.")
-    if settings.reddit.subreddits:
-        from pipeline.collect.reddit import ask
-
-        ask(settings.reddit, os.environ)
-        if settings.reddit.dump not in paths:  # a glob may name it too
-            paths.append(settings.reddit.dump)
-    return paths
+    lists = _named(settings.lists, "collect.lists")
+    if not (dumps or lists or settings.reddit.subreddits):
+        raise InputError(
+            'collect.dumps names no file, nor does lists: set dumps = ["RS_2019-*.zst"], monthly dumps.'
+        )
+    return dumps, lists
 
 
 def _named(patterns: tuple[str, ...], setting: str) -> list[str]:
