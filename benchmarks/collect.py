@@ -274,13 +274,12 @@ def _plainly(line: bytes) -> str:
     host, path = urlsplit(url).hostname or "", urlsplit(url).path
     tests = {
         Reason.SELF_POST: row["is_self"],
-        Reason.REMOVED: row["removed_by_category"],
         Reason.OVER_18: row["over_18"],
         Reason.REDDIT_MEDIA: host in ("i.redd.it", "v.redd.it"),
         Reason.REDDIT_INTERNAL: not host or host == "www.reddit.com",
     }
     later = {
-        Reason.REMOVED: row.get("_meta", {}).get("was_deleted_later"),
+        Reason.REMOVED: row["removed_by_category"] or row.get("_meta", {}).get("was_deleted_later"),
         Reason.AD: row.get("promoted") or row.get("is_created_from_ads_ui"),
         Reason.CROSSPOST_OF_SELF: any(parent["is_self"] for parent in row.get("crosspost_parent_list", ())),
         Reason.MEDIA_DOMAIN: _is_in(host, "media_domains.txt"),

@@ -95,6 +95,16 @@ def test_without_simdjson_the_answers_are_the_same(many: list[bytes]) -> None:
         assert answers() == with_simdjson
 
 
+@pytest.mark.parametrize("url", ["https://example.com/", "https://i.redd.it/a.jpg", "/r/a/", 7])
+@pytest.mark.parametrize("destination", ["https://example.com/", "https://i.redd.it/a.jpg", "/r/a/", 7, ""])
+@pytest.mark.parametrize("flags", [{}, {"over_18": True}, {"removed_by_category": "moderator"}])
+def test_a_removed_row_with_two_urls_has_one_reason(
+    url: Any, destination: Any, flags: dict[str, Any]
+) -> None:
+    line = json.dumps({**ROW, "url": url, "url_overridden_by_dest": destination, **flags}).encode()
+    assert at_a_glance(line) == closely(line)
+
+
 def test_what_lies_inside_a_row_does_not_mislead_the_glance() -> None:
     nested = b'{"crosspost_parent_list":[{"is_self":true,"url":"https://i.redd.it/x","over_18":true}],'
     line = nested + json.dumps(dict(ROW)).encode()[1:]

@@ -28,22 +28,13 @@ def _glance_by(rules: Rules) -> Callable[[bytes], Row | Reason]:
     """A function for the lines of one dump: the reason against a row, or the row."""
     parse: Callable[[bytes], Any] = Parser().parse
     over_18_too = rules.over_18
-    tells_removal = True  # dumps do since 2019-09; to ask for a field that is not there is slow
 
     def glance(line: bytes) -> Row | Reason:
-        nonlocal tells_removal
         try:
             row = parse(line)  # the parser cannot go on until this is gone: it stays in here
             is_self = row["is_self"]
             if is_self:
                 return Reason.SELF_POST if is_self is True else parse_row(line)
-            removed = None
-            if tells_removal:
-                tells_removal = False
-                removed = row["removed_by_category"]
-                tells_removal = True
-            if removed:
-                return Reason.REMOVED
             if row["over_18"] and not over_18_too:
                 return Reason.OVER_18
             stays = within_reddit(row["url"]) and within_reddit(row["url_overridden_by_dest"])

@@ -78,8 +78,6 @@ def judge(row: Row, rules: Rules) -> Submission | Reason:
     is_self = get("is_self")
     if is_self:
         return Reason.SELF_POST if is_self is True else Reason.BAD_FIELD
-    if get("removed_by_category"):
-        return Reason.REMOVED
     if get("over_18") and not rules.over_18:
         return Reason.OVER_18
     submitted = get("url_overridden_by_dest") or get("url")
@@ -137,6 +135,8 @@ def is_score(value: Any) -> TypeGuard[float]:
 
 def _reason_by_flags(row: Row) -> Reason | None:
     get = row.get
+    if get("removed_by_category"):
+        return Reason.REMOVED
     if get("title") in _TAKEN_AWAY or get("selftext") in _TAKEN_AWAY or _was_deleted_later(get("_meta")):
         return Reason.REMOVED
     if get("promoted") or get("is_created_from_ads_ui"):  # the first was always false from 2022 on

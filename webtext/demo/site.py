@@ -149,7 +149,7 @@ def _altered(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
 def _exact_copies(originals: Sequence[Page], num_copies: int) -> Iterator[Page]:
     """Serves pages again, to the byte, under another path of their host."""
     for original, _ in _worth_copying(originals[::-1], num_copies):
-        path = f"/amp{original.path}"
+        path = f"/mirror{original.path}"
         yield replace(original, path=path, kind=Kind.EXACT_COPY, target=original.url)
 
 
