@@ -89,7 +89,7 @@ def is_private_host(host: str) -> bool:
     name = askable(parsed.hostname)
     if name is None:
         return True
-    if name.startswith("[") or name[-1].isdigit():  # all else that ends in a digit is refused by the parser
+    if name.startswith("[") or name.rpartition(".")[2].isdigit():  # the parser lets only addresses end so
         return not is_global_address(ipaddress.ip_address(name.strip("[]")))
     return not read_words("private_names.txt").isdisjoint(parents(name))
 

@@ -61,3 +61,16 @@ def test_registrable_domains() -> None:
     assert registrable_domain("news.bbc.co.uk") == "bbc.co.uk"
     assert registrable_domain("a.b.github.io") in {"github.io", "b.github.io"}
     assert registrable_domain("127.0.0.1") == "127.0.0.1"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["www", "example", "c0", "0x7f", "1", "09", "x", "0xg", "é", "１", "%31"]), min_size=1
+    )
+)
+def test_any_labels_make_a_host_that_is_private_or_not(labels: list[str]) -> None:
+    assert is_private_host(".".join(labels)) in (True, False)
+
+
+def test_a_name_may_end_in_a_digit_where_its_last_label_is_no_number() -> None:
+    assert not is_private_host("www.example.c0")

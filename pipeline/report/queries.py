@@ -46,8 +46,8 @@ GROUP BY split ORDER BY split""",
     Query(
         "month_shares",
         "Scores by month",
-        "Of each month's (UTC) submissions that collect kept, those of lists left out, the share with a score "
-        f"of 3 or more. {DEFINITION}",
+        "Of each month's (UTC) submissions that collect kept, those of lists left out, the share with a "
+        f"score of 3 or more. {DEFINITION}",
         ("posts_by_month",),
         """\
 SELECT month, posts, posts_3, round(posts_3 / posts, 4) AS share_3, out_of_line
