@@ -120,4 +120,5 @@ def _unpack(path: str, shared: int) -> None:
 
 
 if __name__ == "__main__":
-    _unpack(sys.argv[1], int(sys.argv[2]))
+    with suppress(BrokenPipeError, KeyboardInterrupt):  # its reader was ended, or both were
+        _unpack(sys.argv[1], int(sys.argv[2]))
