@@ -292,7 +292,7 @@ def _plainly(line: bytes) -> str:
 
 def _is_in(name: str, shipped: str) -> bool:
     """Whether a host or a file's name ends in what is on a list that ships with collect."""
-    entries = files("pipeline.collect").joinpath(shipped).read_text("utf-8").split("\n")
+    entries = files("pipeline.url_lists").joinpath(shipped).read_text("utf-8").split("\n")
     return any(f".{name}".endswith(f".{entry}") for entry in entries if entry and not entry.startswith("#"))
 
 

@@ -74,6 +74,11 @@ def parents(host: str) -> tuple[str, ...]:
     return tuple(".".join(labels[start:]) for start in range(len(labels)))
 
 
+def lies_within(host: str, domains: frozenset[str]) -> bool:
+    """Whether a host is one of the domains or lies under one."""
+    return not domains.isdisjoint(parents(host))
+
+
 @lru_cache(maxsize=NUM_REMEMBERED)
 def is_private_host(host: str) -> bool:
     """Whether a host, in any spelling, is a non-global address or a name that only local networks know.
@@ -91,7 +96,7 @@ def is_private_host(host: str) -> bool:
         return True
     if name.startswith("[") or name.rpartition(".")[2].isdigit():  # the parser lets only addresses end so
         return not is_global_address(ipaddress.ip_address(name.strip("[]")))
-    return not read_words("private_names.txt").isdisjoint(parents(name))
+    return lies_within(name, read_words("private_names.txt"))
 
 
 def is_global_address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

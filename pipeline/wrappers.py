@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from pipeline.hosts import NUM_REMEMBERED, parents, registrable_domain
+from pipeline.hosts import NUM_REMEMBERED, lies_within, parents, registrable_domain
 from pipeline.url_lists import read_list, read_words
 from pipeline.urls import Url, parse
 
@@ -39,7 +39,7 @@ def unwrap(url: Url) -> Url:
 @lru_cache(maxsize=NUM_REMEMBERED)
 def is_shortener(host: str) -> bool:
     """Whether a host is a link shortener's, by ``url_lists/shorteners.txt``."""
-    return not read_words("shorteners.txt").isdisjoint(parents(host))
+    return lies_within(host, read_words("shorteners.txt"))
 
 
 @lru_cache(maxsize=NUM_REMEMBERED)

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, NamedTuple, Self, TypeGuard
 
 from pipeline.canonical import canonical, key_of
 from pipeline.collect.rows import Row
 from pipeline.config import CollectSettings, UrlSettings
-from pipeline.hosts import is_private_host
+from pipeline.hosts import is_private_host, lies_within
 from pipeline.records import Reason
+from pipeline.url_lists import read_words
 from pipeline.urls import Url, parse
 from pipeline.wrappers import is_shortener, unwrap
 
@@ -63,8 +63,8 @@ class Rules:
             not_subreddits=_names(settings.not_subreddits),
             since=_midnight(settings.since, 0),
             before=_midnight(settings.before, float("inf")),
-            media_domains=_shipped("media_domains.txt") | _names(settings.media_domains),
-            media_extensions=_shipped("media_extensions.txt") | _names(settings.media_extensions),
+            media_domains=read_words("media_domains.txt") | _names(settings.media_domains),
+            media_extensions=read_words("media_extensions.txt") | _names(settings.media_extensions),
             urls=settings.urls,
         )
 
@@ -182,9 +182,9 @@ def _reason_by_host(host: str, media_domains: frozenset[str], keep_shorteners: b
         return Reason.PRIVATE_HOST
     if host in _REDDIT_MEDIA_HOSTS:
         return Reason.REDDIT_MEDIA
-    if _within(host, media_domains):
+    if lies_within(host, media_domains):
         return Reason.MEDIA_DOMAIN
-    if _within(host, _REDDIT):
+    if lies_within(host, _REDDIT):
         return Reason.REDDIT_INTERNAL
     if not keep_shorteners and is_shortener(host):
         return Reason.SHORTENER
@@ -205,12 +205,6 @@ def _is_word(value: Any) -> bool:
     return type(value) is str and (value.isascii() or value.isprintable())
 
 
-def _within(host: str, domains: frozenset[str]) -> bool:
-    """Whether a host is one of the domains or lies under one."""
-    labels = host.split(".")
-    return any(".".join(labels[start:]) in domains for start in range(len(labels)))
-
-
 def _names(values: Iterable[str]) -> frozenset[str]:
     return frozenset(
         value.strip().lower().removeprefix("/").removeprefix("r/").removeprefix(".") for value in values
@@ -219,10 +213,3 @@ def _names(values: Iterable[str]) -> frozenset[str]:
 
 def _midnight(day: date | None, otherwise: float) -> float:
     return otherwise if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-
-
-@lru_cache
-def _shipped(name: str) -> frozenset[str]:
-    """The entries of a list that ships with this package: a line each, ``#`` for remarks."""
-    text = files("pipeline.collect").joinpath(name).read_text("utf-8")
-    return frozenset(line for line in text.split("\n") if line and not line.startswith("#"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.canonical import canonical, key_of
 from pipeline.config import LinkSettings, UrlSettings
 from pipeline.errors import InputError
-from pipeline.hosts import domain_hash, parents, registrable_domain
+from pipeline.hosts import domain_hash, lies_within, registrable_domain
 from pipeline.inputs import expand
 from pipeline.records import SUBMISSIONS
 from pipeline.urls import parse
@@ -80,12 +80,12 @@ class OptOuts:
         hashes = self.hashes
         if self.suffixes:  # one URL of each registrable domain tells whether all are under a suffix
             distinct, firsts = np.unique(domain_hashes, return_index=True)
-            under = [_within(host, self.suffixes) for host in _hosts(urls.take(pa.array(firsts)))]
+            under = [lies_within(host, self.suffixes) for host in _hosts(urls.take(pa.array(firsts)))]
             hashes = np.concatenate([hashes, distinct[np.array(under, np.bool_)]])
         candidates = np.flatnonzero(np.isin(domain_hashes, hashes))
         found = np.zeros(len(urls), np.bool_)
         hosts = _hosts(urls.take(pa.array(candidates)))
-        found[candidates] = [_within(host, self.domains) for host in hosts]
+        found[candidates] = [lies_within(host, self.domains) for host in hosts]
         return found
 
 
@@ -161,8 +161,3 @@ def _hosts(urls: pa.Array) -> Iterator[str]:
     for text in urls.to_pylist():
         url = parse(text)
         yield "" if url is None else url.host
-
-
-def _within(host: str, domains: frozenset[str]) -> bool:
-    """Whether a host is one of the domains or lies under one."""
-    return not domains.isdisjoint(parents(host))
