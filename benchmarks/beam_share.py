@@ -118,10 +118,10 @@ def _bare_link(job: Job, parts: Iterable[Planned]) -> None:
 
 
 def _bare_fetch(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.fetch.web import fetch_part
+    from pipeline.fetch.web import crawl, groups
 
-    with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:  # it waits, as it does in Beam
-        list(pool.map(lambda part: fetch_part(job, part), parts))
+    for group in groups(job, list(parts)):
+        crawl(job, group)
 
 
 def _bare_extract(job: Job, parts: Iterable[Planned]) -> None:

@@ -118,7 +118,11 @@ def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
     resolved.view_as(StandardOptions).runner = _LOCAL
     direct = resolved.view_as(DirectOptions)
     cores = os.cpu_count() or 1
-    if plan.waits and len(plan.parts) > 1:
+    if plan.processes is not None:
+        if plan.processes > 1:
+            direct.direct_running_mode = "multi_processing"
+        direct.direct_num_workers = plan.processes
+    elif plan.waits and len(plan.parts) > 1:
         direct.direct_running_mode = "multi_threading"
         direct.direct_num_workers = min(len(plan.parts), max(4, cores))
     elif len(plan.parts) > 1 and cores > 1 and plan.work_s > PROCESSES_PAY_FROM_S:

@@ -173,6 +173,29 @@ class LinkSettings(Section):
     """About how many submissions make one part; a domain is never divided between parts."""
 
 
+class WaybackSettings(Section):
+    """The Internet Archive's Wayback Machine, where dead links may still be found."""
+
+    url: Annotated[str, Manner] = "https://web.archive.org"
+    """Where its index (/cdx/search/cdx) and its captures (/web/) are."""
+
+    delay_s: Annotated[float, Field(ge=0), Manner] = 2.5
+    """Seconds between the end of a request to it and the next: it answers about 24 a minute."""
+
+
+class CommonCrawlSettings(Section):
+    """Common Crawl's archives, where dead links may still be found."""
+
+    index_url: Annotated[str, Manner] = "https://index.commoncrawl.org"
+    """Where its list of crawls (/collinfo.json) is, and their indexes."""
+
+    data_url: Annotated[str, Manner] = "https://data.commoncrawl.org"
+    """Where the WARC files are that the indexes name."""
+
+    delay_s: Annotated[float, Field(ge=0), Manner] = 1.5
+    """Seconds between the end of a request to either and the next to the same."""
+
+
 class FetchSettings(Section):
     """Links to pages in WARC files."""
 
@@ -180,16 +203,35 @@ class FetchSettings(Section):
     """Where pages come from: the web, or WARC files that are at hand (no network then)."""
 
     warcs: Annotated[tuple[str, ...], Manner] = ()
-    """With source = "warc": the WARC files (or globs) to take pages from, relative to this file."""
+    """With source = "warc": the WARC files, or CDXJ indexes of such (.cdxj), to take pages from: files or
+    globs, relative to this file."""
 
     contact: Annotated[str, Manner] = ""
     """A mail address or page for site owners, sent in the user agent; the public web needs one."""
 
     delay_s: Annotated[float, Field(ge=0), Manner] = 1.0
-    """Seconds between the end of a request to a domain and the next to the same domain."""
+    """Seconds between the end of a request to a registrable domain and the next to the same domain."""
+
+    domain_delays_s: Annotated[dict[str, Annotated[float, Field(ge=0)]], Manner] = {}
+    """Other delays for single registrable domains, such as {"example.org" = 5.0}."""
+
+    connections: Annotated[int, Field(ge=1, le=10_000), Manner] = 256
+    """The most requests that a process makes at once."""
+
+    processes: Annotated[int, Field(ge=1), Manner] = 1
+    """Processes that crawl side by side, each with domains of its own: one fetches about 1,000 pages/s."""
 
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds for a whole request, from the look-up of the name to the last byte."""
+
+    tries: Annotated[int, Field(ge=1, le=10), Manner] = 2
+    """How often a link is tried whose failure may pass (no answer, HTTP 5xx)."""
+
+    retry_wait_s: Annotated[float, Field(ge=0), Manner] = 60.0
+    """Seconds at least until such a link is tried again."""
+
+    dead_after: Annotated[int, Field(ge=1), Manner] = 3
+    """Requests in a row without an answer after which a host is given up."""
 
     max_bytes: Annotated[int, Field(ge=1)] = 5_000_000
     """The most bytes of a body that are kept; what is longer is cut and marked as truncated."""
@@ -200,8 +242,28 @@ class FetchSettings(Section):
     max_crawl_delay_s: Annotated[float, Field(ge=0)] = 30.0
     """A host that asks for a longer crawl-delay (seconds) in its robots.txt is left out."""
 
+    max_pause_s: Annotated[float, Field(ge=0), Manner] = 300.0
+    """A host that asks for a longer pause (Retry-After, with HTTP 429 or 503) is given up."""
+
+    robots_tags: tuple[Literal["noindex", "none", "noai"], ...] = ("noindex", "none", "noai")
+    """Which words of X-Robots-Tag and <meta name="robots"> keep a page out; none named: they are ignored."""
+
+    ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = (80, 443)
+    """The ports that are asked on the public web."""
+
+    nameservers: Annotated[tuple[str, ...], Manner] = ()
+    """Name servers as "address" or "address:port"; none named: the system's. Large crawls want their own."""
+
     resolve: Annotated[dict[str, str], Manner] = {}
     """Host to "address:port", as curl's --resolve; a host named here may be at a private address."""
+
+    rescue: Annotated[tuple[Literal["wayback", "commoncrawl"], ...], Manner] = ()
+    """Archives that are asked, in this order, for links that are dead: the capture nearest to the first
+    submission. They answer slowly: a thousand links take the Wayback Machine an hour and a half."""
+
+    wayback: WaybackSettings = WaybackSettings()
+
+    commoncrawl: CommonCrawlSettings = CommonCrawlSettings()
 
     @field_validator("resolve")
     @classmethod

@@ -40,22 +40,30 @@ LINKS = pa.schema(
     ]
 )
 
-LEDGER = pa.schema(
+LEDGER = pa.schema(  # a row a try; the last try of a link (the greatest attempt) is what became of it
     [
         pa.field("id", pa.string(), nullable=False),
         pa.field("url", pa.string(), nullable=False),
         pa.field("attempt", pa.int32(), nullable=False),  # 1 is the first
         pa.field("outcome", pa.string(), nullable=False),  # "fetched", or a Reason
         pa.field("detail", pa.string(), nullable=False),  # what the reason leaves open; may be empty
+        pa.field("source", pa.string(), nullable=False),  # "web", "warc", "wayback" or "commoncrawl"
         pa.field("status", pa.int32()),  # HTTP, of the last response
-        pa.field("final_url", pa.string()),
+        pa.field("final_url", pa.string()),  # the last that was asked for; null where nothing was
+        pa.field("redirects", pa.int32(), nullable=False),  # that were followed
         pa.field("content_type", pa.string()),
-        pa.field("fetched", TIME),
-        pa.field("seconds", pa.float32()),
+        pa.field("robots", pa.string()),  # "allowed", "disallowed", "none" or "unreachable"; null: not asked
+        pa.field("address", pa.string()),  # of the server that answered last
+        pa.field("fetched", TIME),  # when the last request was made; an archive's capture: when it was made
+        pa.field("dns_s", pa.float32()),  # of the last request, as are the two below; null: none
+        pa.field("connect_s", pa.float32()),
+        pa.field("first_byte_s", pa.float32()),  # from the request's start to the response's header
+        pa.field("seconds", pa.float32()),  # of all requests of the try together
         pa.field("bytes", pa.int64()),  # of the body as kept
         pa.field("truncated", pa.bool_(), nullable=False),
+        pa.field("revisit", pa.bool_(), nullable=False),  # the record is another URL's, its body the same
         pa.field("warc", pa.string()),  # file in pages/
-        pa.field("offset", pa.int64()),  # of the response record in it, in bytes
+        pa.field("offset", pa.int64()),  # of the response record with the body in it, in bytes
         pa.field("length", pa.int64()),  # of that record, compressed
     ]
 )
@@ -71,6 +79,7 @@ DOCUMENTS = pa.schema(
         pa.field("submissions", pa.list_(pa.string()), nullable=False),  # ids
         pa.field("subreddits", pa.list_(pa.string()), nullable=False),  # distinct, sorted
         pa.field("created", TIME),  # the first submission; null where none tells
+        pa.field("source", pa.string(), nullable=False),  # as in the ledger: the web, or an archive
         pa.field("fetched", TIME, nullable=False),
         pa.field("warc", pa.string(), nullable=False),
         pa.field("offset", pa.int64(), nullable=False),
@@ -157,17 +166,25 @@ class Reason(StrEnum):
     OPT_OUT = "opt_out"
     # fetch
     ROBOTS = "robots"
+    ROBOTS_UNREACHABLE = "robots_unreachable"  # a host whose robots.txt fails may not be asked
     CRAWL_DELAY = "crawl_delay"
     NOT_ALLOWED_ADDRESS = "private_address"
-    BAD_PORT = "bad_port"  # neither 80 nor 443
+    BAD_PORT = "bad_port"
     DNS = "dns"
     CONNECT = "connect"
+    CERTIFICATE = "certificate"
     TLS = "tls"
     TIMEOUT = "timeout"
+    DEAD_HOST = "dead_host"  # given up after others of its links
+    RATE_LIMITED = "rate_limited"  # HTTP 429, or 503 with Retry-After
     HTTP_4XX = "http_4xx"
     HTTP_5XX = "http_5xx"
     HTTP_OTHER = "http_other"
+    HTTP_09 = "http_09"  # an answer without a header, or that goes on after its end
     PROTOCOL = "protocol"
+    HEADER_TOO_LARGE = "header_too_large"
+    CUT_SHORT = "cut_short"  # the body ends before its Content-Length or last chunk
+    BAD_ENCODING = "bad_encoding"  # the body is not coded as the header says, or twice
     REDIRECT_LOOP = "redirect_loop"
     BAD_REDIRECT = "bad_redirect"
     NOT_IN_WARC = "not_in_warc"

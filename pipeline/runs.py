@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputError, RunError
 
 MANIFEST = "manifest.json"
+
+_COPIED_BYTES = 1 << 20  # at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +293,21 @@ class Folder:
             sink.write(data)
         return File(name, sink.num_bytes, 1, sink.sha256())
 
+    def adopt(self, name: str, path: Path, num_rows: int) -> File:
+        """Moves a local file that is complete into the folder, whole."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+            if self.is_local():
+                os.fsync(file.fileno())
+                path.replace(self.path(name))
+            else:
+                file.seek(0)
+                with self.writing(name) as sink:
+                    shutil.copyfileobj(file, sink, _COPIED_BYTES)
+                path.unlink()
+        return File(name, size, num_rows, sha256)
+
     def remove(self, names: Iterable[str]) -> None:
         """Removes files; those already gone are no error."""
         for name in names:
@@ -329,6 +347,14 @@ class PartWriter:
         with self._folder.writing(name) as sink:
             yield sink
         self._files.append(File(name, sink.num_bytes, 0, sink.sha256()))
+
+    def adopt(self, name: str, path: Path, num_rows: int) -> None:
+        """Takes a local file that is complete over as one of this part's: it is gone from where it was."""
+        self._files.append(self._folder.adopt(name, path, num_rows))
+
+    def keep(self, files: Iterable[File]) -> None:
+        """Counts files that are in the folder already among this part's."""
+        self._files.extend(files)
 
     def rows(self, num_rows: int) -> None:
         """Says how many rows (records, tokens) the file written last holds."""

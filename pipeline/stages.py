@@ -38,8 +38,8 @@ class Stage:
 STAGES = (
     Stage("collect", "submissions", (), format=2),
     Stage("link", "links", ("collect",), format=2),
-    Stage("fetch", "pages", ("link",), format=2),
-    Stage("extract", "documents", ("fetch", "link"), format=2),
+    Stage("fetch", "pages", ("link",), format=3),
+    Stage("extract", "documents", ("fetch", "link"), format=3),
     Stage("filter", "filtered", ("extract",)),
     Stage("dedupe", "corpus", ("filter",)),
     Stage("tokenizer", "tokenizer", ("dedupe",)),
@@ -88,7 +88,9 @@ class Plan:
 
     ``inputs`` are the digests of what is read besides earlier stages (dump files, library versions);
     ``work_s`` is CPU seconds on one core; ``waits`` says that the work waits on others (the network, child
-    processes), so that threads serve it. ``facts`` stand in the manifest beside the parts' own.
+    processes), so that threads serve it. ``processes``, where given, is how many the local runner starts.
+    ``facts`` stand in the manifest beside the parts' own. ``keep`` are files that no finished part has, and
+    that are needed all the same.
     """
 
     parts: tuple[Planned, ...]
@@ -96,6 +98,8 @@ class Plan:
     facts: Mapping[str, Any] = field(default_factory=dict)
     work_s: float = 0.0
     waits: bool = False
+    processes: int | None = None
+    keep: frozenset[str] = frozenset()
 
 
 def part_name(index: int, step: str = "part") -> str:
@@ -122,20 +126,31 @@ def execute(job: Job, *, beam_options: Sequence[str], watch: Watch) -> Manifest:
         RunError: The work failed, or its counts do not reconcile. Whole parts stay.
     """
     plan: Plan = _module(job, "plan").plan(job)
-    inputs = {**{name: manifest.digest() for name, manifest in job.inputs.items()}, **plan.inputs}
-    fingerprint = job.fingerprint(json.dumps(inputs, sort_keys=True), *(part.name for part in plan.parts))
+    inputs, fingerprint = _identity(job, plan)
     present = _standing(job.folder, fingerprint)
     if present is not None:
         return present
     job.folder.remove([MANIFEST])
     done = _finished(job, plan)
-    _sweep(job.folder, done)
+    _sweep(job.folder, done, plan.keep)
     _write_plan(job.folder, plan)
     todo = [part for part in plan.parts if part.name not in done]
     with watch(job.stage.name, job.folder, [part.name for part in plan.parts]):
         if todo:
             _work(job, plan, todo, beam_options)
     return _commit(job, plan, inputs, fingerprint)
+
+
+def standing(job: Job) -> Manifest | None:
+    """The stage's manifest, if the inputs and settings would give it again and its files are there."""
+    plan: Plan = _module(job, "plan").plan(job)
+    return _standing(job.folder, _identity(job, plan)[1])
+
+
+def _identity(job: Job, plan: Plan) -> tuple[dict[str, str], str]:
+    """The digests of the stage's inputs, and its fingerprint."""
+    inputs = {**{name: manifest.digest() for name, manifest in job.inputs.items()}, **plan.inputs}
+    return inputs, job.fingerprint(json.dumps(inputs, sort_keys=True), *(part.name for part in plan.parts))
 
 
 def _module(job: Job, name: str) -> Any:
@@ -161,10 +176,10 @@ def _finished(job: Job, plan: Plan) -> dict[str, Part]:
     return finished(job.folder, {part.name: part.fingerprint for part in plan.parts})
 
 
-def _sweep(folder: Folder, done: Mapping[str, Part]) -> None:
+def _sweep(folder: Folder, done: Mapping[str, Part], needed: frozenset[str]) -> None:
     """Removes what no finished part owns: halves left by a kill, parts of other settings."""
     keep = {f"{name}.json" for name in done} | {file.name for part in done.values() for file in part.files}
-    folder.remove(name for name in folder.sizes() if name not in keep)
+    folder.remove(name for name in folder.sizes() if name not in keep | needed)
 
 
 def _write_plan(folder: Folder, plan: Plan) -> None:

@@ -1,12 +1,17 @@
 """How far a run is, and what became of every record: read from manifests and sidecars, without Beam."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipeline.collect.months import Month, months, warnings
 from pipeline.errors import InputError
+from pipeline.fetch.figures import LedgerFigures, read_ledgers
+from pipeline.fetch.progress import Crawl, read_crawl
 from pipeline.runs import MANIFEST, Counts, Folder, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
 
@@ -75,6 +80,7 @@ class Status:
 
     What collect says of its months and what is to be warned of are there once it is finished; so are, with
     link, the links that each least karma lets through, by the best submission's score and by the sum of all.
+    Of fetch there is what its crawl says while it is not finished, and then what its ledgers say.
     """
 
     run: str
@@ -84,6 +90,8 @@ class Status:
     links_by_max: Mapping[int, int] = field(default_factory=dict)
     links_by_sum: Mapping[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    crawl: Crawl | None = None
+    ledger: LedgerFigures | None = None
 
     @property
     def name(self) -> str:
@@ -96,6 +104,10 @@ class Status:
             "run": self.run,
             "stages": {name: stage.to_json() for name, stage in self.stages.items()},
             "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
+            "fetch": {
+                "live": None if self.crawl is None else self.crawl.to_json(),
+                "ledger": None if self.ledger is None else self.ledger.to_json(),
+            },
             "months": [month.to_json() for month in self.months],
             "sensitivity": {
                 "max": {str(least): num for least, num in self.links_by_max.items()},
@@ -113,6 +125,7 @@ def read_status(run: Folder) -> Status:
     """
     require_run(run)
     collect, link = (_facts(run / BY_NAME[name].folder) for name in ("collect", "link"))
+    crawl, ledger, damage = _read_fetch(run / BY_NAME["fetch"].folder)
     return Status(
         run=run.uri,
         stages={stage.name: _read_stage(run / stage.folder) for stage in COUNTED},
@@ -120,8 +133,22 @@ def read_status(run: Folder) -> Status:
         months=tuple(months(collect)),
         links_by_max=_by_least_karma(link, "links_by_max"),
         links_by_sum=_by_least_karma(link, "links_by_sum"),
-        warnings=tuple(warnings(collect)),
+        warnings=(*warnings(collect), *damage),
+        crawl=crawl,
+        ledger=ledger,
     )
+
+
+def _read_fetch(folder: Folder) -> tuple[Crawl | None, LedgerFigures | None, list[str]]:
+    """What the crawl says of itself, or once it is finished its ledgers; and what is wrong with these."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return read_crawl(folder, time.time()), None, []
+    try:
+        return None, read_ledgers(folder, manifest), []
+    except (OSError, LookupError, pa.ArrowException) as error:
+        what = f"{folder.uri}: a ledger cannot be read ({error})"
+        return None, None, [f"{what}: `webtext verify` names it and says what to do."]
 
 
 def _facts(folder: Folder) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
+from pipeline.fetch.figures import LEDGER_SUFFIX
 from pipeline.records import SHARD_DOCUMENTS
 from pipeline.recount import (
     LINK_COLUMNS,
@@ -73,6 +74,10 @@ class _Finished:
 
     def table(self, part: Part, suffix: str, columns: list[str]) -> pa.Table:
         return self.folder.read_table(f"{part.name}{suffix}", columns)
+
+    def ledger(self, part: Part, columns: list[str]) -> pa.Table:
+        """Of a part of fetch; after a retry it has another name."""
+        return self.folder.read_table(part.file(LEDGER_SUFFIX).name, columns)
 
 
 def _damage(folder: Folder, name: str, what: str) -> Problem:
@@ -284,8 +289,8 @@ def _chunks(columns: Iterable[pa.ChunkedArray]) -> pa.ChunkedArray:
 def _check_pages(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
     one = stages["fetch"]
     for part in one.manifest.counted():
-        name = f"{part.name}.ledger.parquet"
-        ledger = one.table(part, ".ledger.parquet", _LEDGER_COLUMNS).sort_by("attempt")
+        name = part.file(LEDGER_SUFFIX).name
+        ledger = one.ledger(part, _LEDGER_COLUMNS).sort_by("attempt")
         last = ledger.group_by("id", use_threads=False).aggregate([("outcome", "last")])
         outcomes = Counter(last["outcome_last"].to_pylist())
         counts = part.counts or Counts(0, 0)
@@ -299,11 +304,11 @@ def _check_pages(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
         yield from _check_records(one, ledger.filter(pc.equal(ledger["outcome"], "fetched")))
 
 
-_LEDGER_COLUMNS = ["id", "attempt", "outcome", "final_url", "warc", "offset", "length"]
+_LEDGER_COLUMNS = ["id", "attempt", "outcome", "final_url", "revisit", "warc", "offset", "length"]
 
 
 def _check_records(one: _Finished, rows: pa.Table) -> Iterator[Problem]:
-    """Each row's place in a WARC file is one whole response record of its URL."""
+    """Each row's place in a WARC file is one whole response record of its URL; a revisit's is another's."""
     known = {file.name: file.bytes for file in one.files()}
     for warc in rows["warc"].unique().to_pylist():
         if warc not in known:
@@ -315,13 +320,14 @@ def _check_records(one: _Finished, rows: pa.Table) -> Iterator[Problem]:
                 what = "it ends behind the file's end"
                 if 0 <= row["offset"] <= row["offset"] + row["length"] <= known[warc]:
                     buffered.seek(row["offset"])
-                    what = _check_record(buffered.read(row["length"]), row["final_url"])
+                    url = None if row["revisit"] else row["final_url"] or ""
+                    what = _check_record(buffered.read(row["length"]), url)
                 if what:
                     yield one.problem(warc, f"record of {row['id']} at byte {row['offset']:,}: {what}")
 
 
 def _check_record(data: bytes, url: str | None) -> str:
-    """What is wrong with the bytes of a gzipped response record; empty where nothing is."""
+    """What is wrong with a gzipped response record of that URL (None: of any); empty where nothing is."""
     from fastwarc.warc import ArchiveIterator, WarcRecordType
 
     member = zlib.decompressobj(wbits=31)
@@ -338,7 +344,7 @@ def _check_record(data: bytes, url: str | None) -> str:
     if record is None or record.record_type != WarcRecordType.response:
         return "is not a response"
     target = str(record.headers.get("WARC-Target-URI", "")).strip("<>")
-    return "" if _same_url(target, url or "") else f"is of {target}, not of {url}"
+    return "" if url is None or _same_url(target, url) else f"is of {target}, not of {url}"
 
 
 def _same_url(left: str, right: str) -> bool:
@@ -364,7 +370,7 @@ def _compare(
         yield one.problem(name, f"{len(strange):,} records have no match among the {what}, as {strange[0]}")
 
 
-def _check_descent(name: str, before: str, suffix: str) -> Callable[..., Iterator[Problem]]:
+def _check_descent(name: str, before: str) -> Callable[..., Iterator[Problem]]:
     """A check that each document of a stage is one of the stage before, with the same WARC record."""
 
     def check(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
@@ -378,10 +384,13 @@ def _check_descent(name: str, before: str, suffix: str) -> Callable[..., Iterato
             if part.name not in parents:
                 yield one.problem(table, f"{before} has no part of this name")
                 continue
-            among = _references(parent.table(parents[part.name], suffix, _REFERENCE))
-            yield from _compare(
-                one, table, _references(one.table(part, ".parquet", _REFERENCE)), among, before
-            )
+            source = parents[part.name]
+            if before == "fetch":
+                among = parent.ledger(source, _REFERENCE)
+            else:
+                among = parent.table(source, ".parquet", _REFERENCE)
+            here = one.table(part, ".parquet", _REFERENCE)
+            yield from _compare(one, table, _references(here), _references(among), before)
 
     return check
 
@@ -476,8 +485,8 @@ _CONTENTS: Mapping[str, Callable[[Mapping[str, _Finished]], Iterator[Problem]]] 
     "collect": _check_submissions,
     "link": _check_links,
     "fetch": _check_pages,
-    "extract": _check_descent("extract", "fetch", ".ledger.parquet"),
-    "filter": _check_descent("filter", "extract", ".parquet"),
-    "dedupe": _check_descent("dedupe", "filter", ".parquet"),
+    "extract": _check_descent("extract", "fetch"),
+    "filter": _check_descent("filter", "extract"),
+    "dedupe": _check_descent("dedupe", "filter"),
     "shard": _check_shards,
 }

@@ -26,6 +26,7 @@ def document(name: str, text: str, **values: Any) -> dict[str, Any]:
         "submissions": [f"post-{name}"],
         "subreddits": ["news"],
         "created": EARLY,
+        "source": "web",
         "fetched": datetime(2020, 1, 1, tzinfo=UTC),
         "warc": "part-00000.warc.gz",
         "offset": 0,

@@ -83,15 +83,15 @@ def redirect(to: str, status: int = 302) -> Handler:
 
 
 @contextlib.contextmanager
-def serving(site: Site) -> Iterator[Site]:
-    """Runs a site on a free port of loopback, on a thread of its own."""
+def serving(site: Site, address: str = "127.0.0.1") -> Iterator[Site]:
+    """Runs a site on its port of loopback, or a free one, on a thread of its own."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def start() -> web.ServerRunner:
         runner = web.ServerRunner(web.Server(site.answer), handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
-        listener = web.TCPSite(runner, "127.0.0.1", 0)
+        listener = web.TCPSite(runner, address, site.port)
         await listener.start()
         site.port = runner.addresses[0][1]
         ready.set()

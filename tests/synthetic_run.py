@@ -63,6 +63,7 @@ def write_run(
     *,
     months: Mapping[str, tuple[int, int]] | None = None,
     damage: Mapping[str, int] | None = None,
+    retried: bool = False,
 ) -> Folder:
     """Writes a run of about ``num_links`` links, up to and with one stage.
 
@@ -72,12 +73,17 @@ def write_run(
         upto: The last stage.
         months: Self posts besides: month → how many, and how many of them have a score of 3 or more.
         damage: Damaged dumps → their unpacked bytes that were used.
+        retried: Whether some links were tried again after fetch was finished.
     """
     run = Folder(str(path))
     run.write("webtext.toml", b"")
     manifests: dict[str, Manifest] = {}
     rows: dict[int, Rows] = {}
-    works = {"collect": partial(_collect, months=months or {}, damage=damage or {}), **_STAGES}
+    works = {
+        "collect": partial(_collect, months=months or {}, damage=damage or {}),
+        **_STAGES,
+        "fetch": partial(_fetch, retried=retried),
+    }
     for name, work in works.items():
         inputs = {before: manifests[before] for before in BY_NAME[name].after}
         job = Job(BY_NAME[name], run, SETTINGS[name], inputs)
@@ -127,7 +133,8 @@ def _links(num: int) -> Rows:
 
 
 def _split(rows: Rows) -> dict[int, Rows]:
-    return {index: rows[index::NUM_PARTS] for index in range(NUM_PARTS)}
+    """The rows by part: a domain is in one only."""
+    return {index: [row for row in rows if row["n"] % 7 % NUM_PARTS == index] for index in range(NUM_PARTS)}
 
 
 def _table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -218,38 +225,75 @@ def _text(n: int) -> str:
     return " ".join(words) + f" — the end of page {n}."
 
 
-def _fetch(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
+def _fetch(job: Job, parts: dict[int, Rows], *, retried: bool = False) -> dict[int, Rows]:
+    """With ``retried``, the last part is as a retry leaves it, and has a page with another's body."""
     kept = {}
     for index, rows in parts.items():
-        warc, ledger = io.BytesIO(), []
+        again = retried and index == NUM_PARTS - 1
+        names = [f"part-{index:05d}.warc.gz", *([f"part-{index:05d}.2.warc.gz"] if again else [])]
+        warcs = {name: io.BytesIO() for name in names}
+        ledger: Rows = []
         for row in rows:
-            outcome = {0: "http_4xx", 1: "timeout", 2: "dns"}.get(row["n"] % 16, "fetched")
-            blank = dict.fromkeys(LEDGER.names)
-            base = {**blank, "id": row["id"], "url": row["url"], "detail": "", "truncated": False}
-            if row["n"] % 10 == 0:
-                ledger.append({**base, "attempt": 1, "outcome": "timeout"})
-            last = {**base, "attempt": 1 + (row["n"] % 10 == 0), "outcome": outcome, "seconds": row["n"] / 40}
-            if outcome == "fetched":
-                body = f"<html><p>{_text(row['n'])}</p></html>".encode()
-                data = warc_record("response", row["url"] + "/", body)
-                place = {"warc": f"part-{index:05d}.warc.gz", "offset": warc.tell(), "length": len(data)}
-                warc.write(data)
-                row.update(place, final_url=row["url"] + "/", fetched=FETCHED)
-                last |= {**place, "final_url": row["final_url"], "status": 200, "bytes": len(body)}
-                last |= {"content_type": "text/html", "fetched": FETCHED}
-            elif outcome == "http_4xx":
-                last["status"] = 404
+            last = _last_try(row)
+            if last["attempt"] > 1:
+                ledger.append({**last, **_NOTHING, "attempt": 1, "outcome": "timeout", "fetched": FETCHED})
+            if last["outcome"] == "fetched":
+                name = names[-1] if last["attempt"] > 1 else names[0]
+                if again and row["n"] % 16 == 5:
+                    same = next(one for one in ledger if one["outcome"] == "fetched")
+                    place = {key: same[key] for key in ("warc", "offset", "length")} | {"revisit": True}
+                else:
+                    body = f"<html><p>{_text(row['n'])}</p></html>".encode()
+                    data = warc_record("response", last["final_url"], body)
+                    place = {"warc": name, "offset": warcs[name].tell(), "length": len(data)}
+                    warcs[name].write(data)
+                last |= place
+                row.update({key: last[key] for key in ("warc", "offset", "length", "final_url", "source")})
+                row["fetched"] = last["fetched"]
             ledger.append(last)
         kept[index] = [row for row in rows if "warc" in row]
         writer = _writer(job, index)
-        with writer.open("warc.gz") as sink:
-            sink.write(warc.getvalue())
-        writer.rows(len(kept[index]))
-        writer.table("ledger.parquet", _table(ledger, LEDGER))
+        for name, stream in warcs.items():
+            with writer.open_named(name) as sink:
+                sink.write(stream.getvalue())
+            writer.rows(sum(one["warc"] == name and not one["revisit"] for one in ledger))
+        writer.table("2.ledger.parquet" if again else "ledger.parquet", _table(ledger, LEDGER))
         final = Counter({one["id"]: one["outcome"] for one in ledger}.values())
         final.pop("fetched", None)
         writer.commit(Counts(len(rows), len(kept[index]), dict(final)), seconds=30.25)
     return kept
+
+
+_NOTHING: Mapping[str, Any] = {
+    **dict.fromkeys(LEDGER.names[6:]),  # the columns before say which try it is, and how it ended
+    "redirects": 0,
+    "truncated": False,
+    "revisit": False,
+}
+
+
+def _last_try(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A link's last try, but for where its page is: each tenth is tried twice, some fail for good."""
+    n = row["n"]
+    outcome = {0: "http_4xx", 1: "timeout", 2: "dns"}.get(n % 16, "fetched")
+    entry = {
+        "id": row["id"],
+        "url": row["url"],
+        "attempt": 1 + (n % 10 == 0),
+        "outcome": outcome,
+        "detail": "",
+        "source": "wayback" if outcome == "fetched" and n % 16 == 3 else "web",
+        **_NOTHING,
+        "seconds": n / 40,
+        "fetched": FETCHED + timedelta(seconds=n),
+    }
+    if outcome in ("fetched", "http_4xx"):
+        entry |= {"robots": "none", "address": "192.0.2.1", "first_byte_s": n / 50, "connect_s": n / 200}
+        entry |= {"dns_s": n / 1000 if n % 2 else None, "status": 404}
+    if outcome == "fetched":
+        size = len(_text(n).encode())
+        entry |= {"final_url": row["url"] + "/", "status": 200, "content_type": "text/html", "bytes": size}
+    return entry
 
 
 def _sift(job: Job, parts: dict[int, Rows], schema: pa.Schema, reasons: Mapping[int, str]) -> dict[int, Rows]:

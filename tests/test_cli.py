@@ -30,7 +30,7 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "generate", "init", "pretrain", "report", "status",
+        "build", "demo", "generate", "init", "pretrain", "report", "retry", "status",
         "tokenizer encode", "tokenizer import", "tokenizer train", "verify",
     ]  # fmt: skip
 
@@ -171,9 +171,39 @@ def test_status_says_what_to_mind(tmp_path: Path) -> None:
     assert "! 2023-05: 0.4 % of the posts" in shown.stdout
     assert "links with karma of at least" in shown.stdout
     value = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)
-    assert list(value) == ["run", "stages", "tokenizer", "months", "sensitivity", "warnings"]
+    assert list(value) == ["run", "stages", "tokenizer", "fetch", "months", "sensitivity", "warnings"]
     (warning,) = value["warnings"]
     assert warning in shown.stdout
+
+
+def test_a_dry_run_says_how_long_fetch_takes_and_leaves_all_as_it_is(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", upto="link")
+    settings = (
+        '[run]\ndir = "run"\n[fetch]\ndelay_s = 360.0\n[fetch.domain_delays_s]\n"site3.example" = 3600\n'
+    )
+    (tmp_path / "webtext.toml").write_text(settings)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    said = webtext("build", "webtext.toml", "--dry-run", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "59 links on 7 domains: about 9.0 h" in said.stdout
+    assert re.search(r"site3\.example +9 +3600 s +9\.0 h", said.stdout)
+    assert re.search(r"every delay halved +59 +0\.\d\d +", said.stdout)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_dry_run_without_links_says_how_to_make_them(tmp_path: Path) -> None:
+    (tmp_path / "webtext.toml").write_text('[run]\ndir = "run"\n')
+    answer = webtext("build", "webtext.toml", "--dry-run", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "webtext build webtext.toml --until link" in " ".join(answer.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_files_needs_no_network(tmp_path: Path) -> None:
+    (tmp_path / "webtext.toml").write_text('[fetch]\nsource = "warc"\nwarcs = ["*.warc.gz"]\n')
+    said = webtext("build", "webtext.toml", "--dry-run", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "no network is needed" in said.stdout
 
 
 def test_the_tokenizer_commands_together(tmp_path: Path) -> None:

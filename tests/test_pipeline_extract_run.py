@@ -53,13 +53,16 @@ def row(
         "attempt": 1,
         "outcome": "fetched",
         "detail": "",
+        "source": "web",
         "status": 200,
         "final_url": url,
+        "redirects": 0,
         "content_type": "text/html",
         "fetched": NOON,
         "seconds": 0.1,
         "bytes": 1,
         "truncated": False,
+        "revisit": False,
         "warc": warc,
         "offset": offset,
         "length": length,
@@ -210,7 +213,7 @@ def two_parts(root: Path, settings: Section | None = None) -> Job:
                 *second_places[1],
                 final_url="https://www.a.example/page#top",
             ),
-            row(5, "http://e.example/5", "part-00001.warc.gz", *second_places[2]),
+            row(5, "http://e.example/5", "part-00001.warc.gz", *second_places[2], source="wayback"),
         ],
     ]
     return make_job(root, [(links[0], ledgers[0], first), (links[1], ledgers[1], second)], settings)
@@ -235,6 +238,7 @@ def test_links_that_ended_at_one_url_become_one_document(tmp_path: Path) -> None
     assert joined["subreddits"] == ["r_four", "r_one", "r_three"]
     assert joined["created"] == datetime(2019, 12, 1, 2, tzinfo=UTC)
     assert joined["fetched"] == NOON
+    assert [document["source"] for document in second] == ["web", "wayback"]
     assert joined["extractor"].startswith("trafilatura 2.")
     absorbed = {"url": "http://a.example/1", "reason": "same_page", "value": f"{3:032x}"}
     assert rows_of(job, "part-00000.rejected.parquet")[1] == {"id": f"{1:032x}", **absorbed}

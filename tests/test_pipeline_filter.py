@@ -153,6 +153,7 @@ def document(number: int, text: str, final_url: str = PAGE) -> dict[str, Any]:
         "submissions": ["one"],
         "subreddits": ["all"],
         "created": moment,
+        "source": "web",
         "fetched": moment,
         "warc": "part-00000.warc.gz",
         "offset": 0,

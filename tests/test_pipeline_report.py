@@ -33,7 +33,8 @@ def _rows(run: Folder, folder: str, suffix: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     months = {f"2023-{month:02d}": (1000, 4 if month == 5 else 310) for month in range(1, 10)}
-    run = write_run(tmp_path_factory.mktemp("report") / "run", num_links=300, months=months)
+    path = tmp_path_factory.mktemp("report") / "run"
+    run = write_run(path, num_links=300, months=months, retried=True)
     lines = [
         {"step": n, "loss": 9 - n / 500, "val_loss": 8.5 if n % 500 == 0 else None} for n in range(1, 2001)
     ]
@@ -92,6 +93,21 @@ def test_counts_are_those_of_the_tables(run: Folder, stats: dict[str, Any]) -> N
 def test_fetch_outcomes_are_those_of_the_last_try(stats: dict[str, Any]) -> None:
     fetch = stats["stages"]["fetch"]
     assert dict(_answer(stats, "fetch_outcomes")) == fetch["rejected"] | {"fetched": fetch["kept"]}
+
+
+def test_a_crawl_is_told_from_its_ledgers_and_nothing_else(stats: dict[str, Any]) -> None:
+    ledger = stats["fetch"]["ledger"]
+    assert stats["fetch"]["live"] is None
+    assert dict(_answer(stats, "fetch_failures")) == ledger["classes"]
+    pages = _answer(stats, "fetch_sources")
+    assert {source: num for source, num, _ in pages} == ledger["sources"]
+    assert sum(size for _, _, size in pages) == ledger["bytes"]
+    steps = _answer(stats, "fetch_seconds")
+    assert [step for step, *_ in steps] == ["look_up", "connection", "first_byte", "whole"]
+    for (_, num, *quantiles), measured in zip(steps, ledger["latencies"].values(), strict=True):
+        assert num == measured["requests"]
+        expected = [1000 * measured[name] for name in ("p50", "p90", "p99", "max")]
+        assert quantiles == pytest.approx(expected, rel=0.025)
 
 
 def test_the_threshold_of_the_run_gives_its_number_of_links(run: Folder, stats: dict[str, Any]) -> None:

@@ -1,9 +1,12 @@
 """A run's status: from manifests and sidecars, and as the table that people see."""
 
 import io
+import json
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ STAGES = ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]
 def test_a_finished_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     value = read_status(run).to_json()
-    assert list(value) == ["run", "stages", "tokenizer", "months", "sensitivity", "warnings"]
+    assert list(value) == ["run", "stages", "tokenizer", "fetch", "months", "sensitivity", "warnings"]
     assert value["run"] == run.uri
     assert list(value["stages"]) == STAGES
     before = None
@@ -107,6 +110,82 @@ def test_the_line_of_collect_has_its_warnings_behind_it(tmp_path: Path) -> None:
     assert "collect" in first
     assert second.startswith("! 2023-05: 0.4 %")
     assert "link" in third
+
+
+def _shown(run: Folder, width: int = 80) -> list[str]:
+    """What stands below the waterfall of a run."""
+    stream = io.StringIO()
+    show_waterfall(run, Console(file=stream, width=width, soft_wrap=True, highlight=False))
+    return stream.getvalue().partition("\nsum: ")[2].splitlines()[2:]
+
+
+CRAWL = {
+    "links": 1_234_567,
+    "done": 234_567,
+    "pages": 200_123,
+    "bytes": 6_000_000_000,
+    "hosts_in_flight": 240,
+    "hosts_waiting": 1_822,
+    "links_waiting": 1_000_000,
+    "failures": {"dns": 20_123, "timeout": 10_000, "http_4xx": 31_111, "robots": 2_000, "tls": 13},
+    "seconds": 5_400.0,
+    "pages_a_second": 823.4,
+    "eta_s": 7_200.0,
+}
+
+
+def test_a_crawl_says_how_it_goes_and_how_old_that_is(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="link")
+    assert read_status(run).to_json()["fetch"] == {"live": None, "ledger": None}
+    assert _shown(run) == []
+    (run / "pages").write("plan.json", b'{"parts": ["part-00000"]}')
+    (run / "pages" / "open").write("crawl-00000.json", json.dumps(CRAWL).encode())
+    live = read_status(run).to_json()["fetch"]["live"]
+    assert live == {**CRAWL, "age_s": live["age_s"], "running": True}
+    first, *lines = _shown(run)
+    assert first == "fetch is running"
+    assert lines == [
+        "  234,567 of 1,234,567 links done in 1.5 h, about 2.0 h to go",
+        "  823.4 pages/s, 24.7 MB/s; 200,123 pages, 6.0 GB",
+        "  240 hosts in flight, 1,822 hosts and 1,000,000 links waiting",
+        "  failed: 31,111 http_4xx, 20,123 dns, 10,000 timeout, 2,000 robots, 13 others",
+    ]
+    assert all(len(line) <= 80 for line in lines)
+    hour_ago = time.time() - 3_600
+    os.utime(run.path("pages/open/crawl-00000.json"), (hour_ago, hour_ago))
+    assert read_status(run).to_json()["fetch"]["live"]["running"] is False
+    first, *same = _shown(run)
+    assert (
+        first == "fetch is not running: these figures are 1.0 h old, and `webtext build` goes on from there"
+    )
+    assert same == lines
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_finished_fetch_says_what_its_ledgers_say(tmp_path: Path, width: int) -> None:
+    run = write_run(tmp_path / "run", num_links=2000, upto="fetch", retried=True)
+    value = read_status(run).to_json()
+    (stage, ledger), live = (value["stages"]["fetch"], value["fetch"]["ledger"]), value["fetch"]["live"]
+    assert live is None
+    assert (ledger["links"], ledger["pages"]) == (stage["in"], stage["kept"])
+    assert ledger["failures"] == stage["rejected"]
+    lines = _shown(run, width)
+    assert all(len(line) <= 80 for line in lines)
+    text = "\n".join(lines)
+    assert re.match(r"fetch: 1,986 links on 7 hosts, 2,\d{3} tries; 1,615 pages, 2.1 MB\n", text)
+    assert "from 2020-01-02 00:00:00 to 2020-01-02 00:33:19 UTC, 0.75 pages/s" in text
+    assert "from: 1,490 web, 125 wayback" in text
+    assert "failed: 125 timeout, 123 dns, 123 http 4xx" in text
+    assert re.search(r"to connect +1,613 +5\.\d{3} +9\.\d{3} +9\.\d{3} +9\.995", text)
+
+
+def test_a_ledger_that_is_missing_is_to_be_minded(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="fetch")
+    Path(run.path("pages/part-00001.ledger.parquet")).unlink()
+    status = read_status(run)
+    assert status.ledger is None
+    assert "webtext verify" in status.warnings[0]
+    assert "part-00001.ledger.parquet" in status.warnings[0]
 
 
 def test_a_stage_at_work_counts_the_parts_that_are_done(tmp_path: Path) -> None:

@@ -40,6 +40,36 @@ def test_a_run_on_its_way_is_checked_as_far_as_it_is(tmp_path: Path, upto: str) 
     assert verify(write_run(tmp_path / "run", upto=upto)) == []
 
 
+def test_a_run_in_which_links_were_tried_again_has_no_problems(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", retried=True)
+    assert verify(run) == []
+    ledger = run.read_table("pages/part-00001.2.ledger.parquet").to_pylist()
+    assert any(row["revisit"] for row in ledger)
+    assert {row["warc"] for row in ledger} == {None, "part-00001.warc.gz", "part-00001.2.warc.gz"}
+
+
+def test_a_page_that_is_another_links_must_be_marked_as_such(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", retried=True)
+    name = "pages/part-00001.2.ledger.parquet"
+
+    def unmark(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["revisit"] = False
+
+    _tamper_table(run, name, unmark)
+    assert ": is of https://site" in _whats(verify(run))
+
+
+def test_a_revisit_of_no_record_is_found(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", retried=True)
+
+    def shift(rows: list[dict[str, Any]]) -> None:
+        next(row for row in rows if row["revisit"])["offset"] += 1
+
+    _tamper_table(run, "pages/part-00001.2.ledger.parquet", shift)
+    assert "at byte 1: cannot be read" in _whats(verify(run))
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -2,17 +2,20 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.collect.plan import check_sources
 from pipeline.errors import InputError, RunError
+from pipeline.fetch.retry import reopen
+from pipeline.fetch.spool import discard
 from pipeline.inputs import expand
 from pipeline.link.opt_out import read_opt_outs
-from pipeline.runs import Folder, Manifest
-from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute
-from webtext.settings import Settings, digest, render
+from pipeline.records import Reason
+from pipeline.runs import Folder, Manifest, read_manifest
+from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute, standing
+from webtext.settings import Settings, digest, load_run, render
 
 
 def build(
@@ -51,6 +54,7 @@ def build(
         if force is not None:
             again = run / BY_NAME[force].folder
             again.remove(list(again.sizes()))
+            discard(again)
         manifests: dict[str, Manifest] = {}
         for stage in STAGES:
             inputs = {name: manifests[name] for name in stage.after}
@@ -59,6 +63,41 @@ def build(
             on_stage(manifests[stage.name])
             if stage.name == until:
                 break
+
+
+def retry(
+    run: Folder, reasons: Collection[Reason], *, source: str = "web", watch: Watch
+) -> tuple[Manifest, Manifest]:
+    """Tries the links of a finished fetch again whose last try failed for one of the reasons.
+
+    Args:
+        run: The run directory; its own settings count, as the last build left them.
+        reasons: Which failures.
+        source: Where: the web, or an archive.
+        watch: Shows the progress.
+
+    Returns:
+        The stage's manifests before and after.
+
+    Raises:
+        InputError: Fetch is not finished, was done by other settings, or took its pages from files.
+        RunError: The crawl failed, or a build is at work in the same directory.
+    """
+    stage = BY_NAME["fetch"]
+    settings = load_run(run)
+    links = read_manifest(run / BY_NAME["link"].folder)
+    if settings.fetch.source == "warc":
+        raise InputError(f'{run.uri} has its pages from files (source = "warc"): no web was asked.')
+    with _locked(run):
+        job = Job(stage, run, settings.fetch, {"link": links} if links else {})
+        manifest = standing(job) if links else None
+        if manifest is None:
+            raise InputError(
+                f"{run.uri}: fetch is not finished, or its settings or links have changed since: "
+                "run `webtext build` first. What it leaves can be tried again."
+            )
+        reopen(job.folder, reasons, source)
+        return manifest, execute(job, beam_options=(), watch=watch)
 
 
 def _check_inputs(settings: Settings, last: int) -> None:

@@ -8,7 +8,7 @@ import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +17,10 @@ from rich.markup import escape
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError
 from tokenizer.errors import TokenizerError
+
+if TYPE_CHECKING:
+    from pipeline.config import FetchSettings
+    from pipeline.runs import Folder
 
 app = typer.Typer(
     help="Makes a WebText: Reddit's links, their pages, a deduplicated corpus, token shards, and models.",
@@ -42,6 +46,14 @@ class StageName(StrEnum):
     DEDUPE = "dedupe"
     TOKENIZER = "tokenizer"
     SHARD = "shard"
+
+
+class Source(StrEnum):
+    """Where a retry looks for pages."""
+
+    WEB = "web"
+    WAYBACK = "wayback"
+    COMMONCRAWL = "commoncrawl"
 
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The settings file (webtext init).")]
@@ -99,6 +111,9 @@ def build(
     run: RunOption = None,
     until: Annotated[StageName, typer.Option(help="The last stage to do.")] = StageName.SHARD,
     force: Annotated[StageName | None, typer.Option(help="A stage to do again.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how long fetch will take by its delays.")
+    ] = False,
     beam_options: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, such as --runner=FlinkRunner."),
@@ -117,6 +132,9 @@ def build(
 
     settings = load(file)
     folder = Folder(run or settings.run.dir)
+    if dry_run:
+        _say_schedule(file, folder, settings.fetch)
+        return
     build_run(
         settings,
         folder,
@@ -127,6 +145,53 @@ def build(
         on_stage=StageLines(console),
     )
     show_waterfall(folder, console)
+
+
+@app.command()
+def retry(
+    run: RunArgument,
+    reason: Annotated[
+        str, typer.Option(help="Which failures, as status names them: dns,timeout,http-5xx, …")
+    ],
+    source: Annotated[Source, typer.Option(help="Where: the web again, or an archive.")] = Source.WEB,
+) -> None:
+    """Try the links again that fetch has failed to bring, for these reasons and no others.
+
+    The pages that are there stay as they are, and the ledger keeps every try. Afterwards `webtext build`
+    goes on with what has changed.
+
+    Example: webtext retry runs/webtext --reason dns,timeout,http-5xx
+    """
+    from pipeline.fetch.retry import parse_reasons
+    from pipeline.runs import Folder
+    from webtext.build import retry as retry_run
+    from webtext.progress import StageProgress
+
+    folder, reasons = Folder(run), parse_reasons(reason)
+    before, after = retry_run(folder, reasons, source=source.value, watch=StageProgress(console))
+    num_tried = sum(before.counts.rejected.get(str(one), 0) for one in reasons)
+    console.print(
+        f"{num_tried:,} links tried again, {after.counts.kept - before.counts.kept:,} pages more: "
+        f"{after.counts.kept:,} of {after.counts.num_in:,}"
+    )
+
+
+def _say_schedule(file: Path, run: "Folder", settings: "FetchSettings") -> None:
+    """Prints how long fetch will take, from its links alone."""
+    from pipeline.fetch.schedule import read_links_by_domain, render, schedule
+    from pipeline.stages import BY_NAME
+
+    if settings.source == "warc":
+        console.print('fetch.source is "warc": pages come from files, and no network is needed')
+        return
+    links = run / BY_NAME["link"].folder
+    found = read_links_by_domain(links)
+    if found is None:
+        raise InputError(
+            f"{links.uri}/manifest.json is not there: the links tell how long fetch will take. Make them "
+            f"first: webtext build {file} --until link"
+        )
+    console.print(render(schedule(*found, settings), settings))
 
 
 @app.command()

@@ -25,6 +25,7 @@ from pipeline.config import (
     ShardSettings,
 )
 from pipeline.errors import InputError
+from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -67,21 +68,44 @@ def load(path: Path) -> Settings:
             values: all of them, by dotted name.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         raise InputError(f"no settings file at {path}. Write one with: webtext init {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+    return _resolved(_parse(text, str(path)), path.parent)
+
+
+def load_run(run: Folder) -> Settings:
+    """The settings that a run's last build went by; its paths are absolute.
+
+    Raises:
+        InputError: There is no run, or its settings cannot be read.
+    """
+    name = "webtext.toml"
     try:
-        settings = Settings.model_validate(values)
+        text = run.read(name).decode("utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"cannot read {run.uri}/{name}: {error}") from error
+    return _parse(text, f"{run.uri}/{name}")
+
+
+def _parse(text: str, where: str) -> Settings:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where} is not TOML: {error}") from error
+    try:
+        return Settings.model_validate(values)
     except ValidationError as error:
         problems = error.errors()
         lines = "\n".join(f"  {_explain(problem)}" for problem in problems)
         number = "one setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-        raise InputError(f"{path}: {number} wrong:\n{lines}") from error
-    return _resolved(settings, path.parent)
+        raise InputError(f"{where}: {number} wrong:\n{lines}") from error
 
 
 def _explain(problem: ErrorDetails) -> str:

@@ -76,6 +76,7 @@ def _document(row: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]
         "submissions": [submission["id"] for submission in link["submissions"]],
         "subreddits": sorted({submission["subreddit"] for submission in link["submissions"]}),
         "created": link["created"],
+        "source": row["source"],
         "fetched": row["fetched"],
         "warc": row["warc"],
         "offset": row["offset"],

@@ -1,4 +1,4 @@
-"""fetch in Beam: parts that wait on the web, or WARC files' indexes and then the copies."""
+"""fetch in Beam: groups of parts that are crawled, or WARC files' indexes and then the copies."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,8 @@ from pipeline.beam import DoParts
 from pipeline.fetch.captures import index_part
 from pipeline.fetch.copies import copy_part
 from pipeline.fetch.plan import INDEX
-from pipeline.fetch.web import fetch_part
+from pipeline.fetch.progress import clear
+from pipeline.fetch.web import crawl, groups
 from pipeline.stages import Job, Planned
 
 
@@ -31,4 +32,5 @@ def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     """Links to pages."""
     if job.settings.source == "warc":
         return FetchFromWarcs(job, todo)
-    return DoParts(job, todo, fetch_part)
+    clear(job.folder)
+    return DoParts(job, groups(job, todo), crawl)

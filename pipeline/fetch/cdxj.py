@@ -1,6 +1,5 @@
 """CDXJ: an index of WARC records by their URL in sort-friendly form (SURT), as pywb and others read it."""
 
-import ipaddress
 import json
 import re
 from datetime import UTC, datetime
@@ -32,11 +31,9 @@ def surt(url: str) -> str:
 
 
 def _reversed(host: str) -> str:
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return ",".join(reversed(host.split(".")))
-    return host
+    if host.startswith("[") or host[-1:].isdigit():  # the parser lets only addresses end so
+        return host
+    return ",".join(reversed(host.split(".")))
 
 
 def line(

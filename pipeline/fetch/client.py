@@ -9,32 +9,34 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from yarl import URL
 
 from pipeline.config import FetchSettings
-from pipeline.fetch.exchange import Exchange, Headers, Refusal, Response
-from pipeline.fetch.response import without_fragment
+from pipeline.fetch.coding import CODINGS, CodingError, Decoder
+from pipeline.fetch.exchange import Exchange, Failure, Headers, Refusal, Response, Timings
+from pipeline.fetch.failures import MAX_DETAIL, refusal_of
+from pipeline.fetch.resolver import CachingResolver
+from pipeline.fetch.response import REDIRECTS, asked_address
 from pipeline.fetch.warc import stored_headers
 from pipeline.records import Reason
 from pipeline.stages import VERSION
 from pipeline.urls import Url, is_global_address, is_private_host
 
-PORTS = frozenset([80, 443])
-
-# What aiohttp decodes, or fails over; only the first two are asked for.
-_CODINGS = frozenset(["gzip", "deflate", "br", "zstd", "identity", ""])
-_DNS_CACHE_S = 600
-_MAX_HEADER_BYTES = 64 * 1024  # a field; sites' cookies and policies pass aiohttp's 8 KiB
-_MAX_DETAIL = 200
+_MAX_FIELD_BYTES = 32 * 1024  # sites' cookies and policies pass aiohttp's 8 KiB
+_MAX_FIELDS = 128
 
 BytesWanted = Callable[[int, Headers], int]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class NotAllowedAddressError(OSError):
@@ -54,10 +56,23 @@ def guard(url: Url, settings: FetchSettings) -> Refusal | None:
         return Refusal(Reason.NOT_ALLOWED_ADDRESS, url.host)
     if not settings.contact:
         return Refusal(Reason.NOT_ALLOWED_ADDRESS, "not in fetch.resolve, and no fetch.contact is set")
-    port = URL(url.href, encoded=True).port
-    if port not in PORTS:
+    port = int(url.port) if url.port else 443 if url.href.startswith("https:") else 80
+    if port not in settings.ports:
         return Refusal(Reason.BAD_PORT, str(port))
     return None
+
+
+@dataclass(slots=True)
+class _Probe:
+    """What is measured of the request that runs in this context."""
+
+    dns_s: float | None = None
+    connect_s: float | None = None
+    sockets: int = 0
+    address: str | None = None
+
+
+_PROBE: ContextVar[_Probe] = ContextVar("probe")
 
 
 class Client:
@@ -65,70 +80,96 @@ class Client:
 
     Args:
         settings: The stage's settings.
-        resolver: Looks up names of the public web; aiodns by default.
+        is_allowed: Which addresses of the public web may be connected to.
     """
 
-    def __init__(self, settings: FetchSettings, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self, settings: FetchSettings, is_allowed: Callable[[Address], bool] = is_global_address
+    ) -> None:
         self._settings = settings
-        self._resolver = resolver
+        self._is_allowed = is_allowed
         self._stack = AsyncExitStack()
         self._public: aiohttp.ClientSession | None = None
         self._named: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         table = {host: _address(target) for host, target in self._settings.resolve.items()}
-        self._named = await self._session(_NamedResolver(table), _only(frozenset(table.values())))
+        self._named = await self._session(_NamedResolver(table), frozenset(table.values()).__contains__)
         if self._settings.contact:
-            resolver = self._resolver or aiohttp.AsyncResolver()
+            resolver = CachingResolver(self._settings.nameservers)
             self._stack.push_async_callback(resolver.close)
-            self._public = await self._session(resolver, _public_socket)
+            self._public = await self._session(
+                resolver, lambda target: self._is_allowed(ipaddress.ip_address(target[0]))
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def get(self, url: Url, bytes_wanted: BytesWanted) -> Exchange | Refusal:
+    async def get(
+        self,
+        url: Url,
+        bytes_wanted: BytesWanted,
+        *,
+        headers: Mapping[str, str] | None = None,
+        keep_alive: bool = True,
+    ) -> Exchange | Failure:
         """Asks for a URL that the guard has let pass.
 
         Args:
-            url: What to ask for.
+            url: What to ask for; a user and password in it are not sent.
             bytes_wanted: Told the status and the header; how many bytes of the body (decoded) to take.
                 The rest is not read.
+            headers: Fields besides the usual ones.
+            keep_alive: Whether the connection is kept for the next request to the same host.
         """
         session = self._named if url.host in self._settings.resolve else self._public
         if session is None:
             raise RuntimeError(f"{url.href} was asked for without passing the guard")
-        started, date = time.monotonic(), datetime.now(UTC)
-        asked = without_fragment(url.href)
+        probe = _Probe()
+        _PROBE.set(probe)
+        date, started = datetime.now(UTC), time.monotonic()
+        asked = asked_address(url.href)
+        fields = dict(headers or {}) if keep_alive else {"Connection": "close", **(headers or {})}
+        first_byte_s = None
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 target = URL(asked, encoded=True)
-                async with session.get(target, allow_redirects=False) as answer:
-                    peer = _peer(answer)
+                async with session.get(target, headers=fields or None, allow_redirects=False) as answer:
+                    first_byte_s = time.monotonic() - started
                     response = await _read(answer, bytes_wanted)
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
-            return _refusal(error)
+            response = _refusal(error, first_byte_s, self._settings.timeout_s)
+        timings = Timings(time.monotonic() - started, probe.dns_s, probe.connect_s, first_byte_s)
         if isinstance(response, Refusal):
-            return response
-        request = answer.request_info
+            return Failure(asked, date, timings, probe.address, response)
         return Exchange(
             url=asked,
             date=date,
-            seconds=time.monotonic() - started,
-            address=peer,
+            timings=timings,
+            address=probe.address,
             request_line=f"GET {target.raw_path_qs} HTTP/1.1",
-            request=Headers(tuple((str(name), value) for name, value in request.headers.items())),
+            request=Headers(tuple((str(key), value) for key, value in answer.request_info.headers.items())),
             response=response,
         )
 
     async def _session(
-        self, resolver: AbstractResolver, make_socket: Callable[[Any], socket.socket]
+        self, resolver: AbstractResolver, may_connect: Callable[[Any], bool]
     ) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            resolver=resolver, ttl_dns_cache=_DNS_CACHE_S, limit=0, socket_factory=make_socket
-        )
+        def make_socket(info: Any) -> socket.socket:
+            if not may_connect(info[4][:2]):
+                # The same words for every address: where all are refused, aiohappyeyeballs keeps the type.
+                raise NotAllowedAddressError("the name leads to an address that is not allowed")
+            _PROBE.get().sockets += 1
+            return socket.socket(info[0], info[1], info[2])
+
         session = aiohttp.ClientSession(
-            connector=connector,
+            connector=_Connector(
+                resolver=_TimedResolver(resolver),
+                use_dns_cache=False,
+                limit=0,
+                socket_factory=make_socket,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={
                 "User-Agent": user_agent(self._settings.contact),
@@ -137,37 +178,48 @@ class Client:
             },
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trust_env=False,
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
+            auto_decompress=False,
+            max_line_size=_MAX_FIELD_BYTES,
+            max_field_size=_MAX_FIELD_BYTES,
+            max_headers=_MAX_FIELDS,
         )
+        # Else a server that hangs up on a kept connection is asked again at once, and its pause is not kept.
+        session._retry_connection = False  # noqa: SLF001 (aiohttp has no setting for it)
         return await self._stack.enter_async_context(session)
 
 
-async def _read(answer: aiohttp.ClientResponse, bytes_wanted: BytesWanted) -> Response | Refusal:
-    """The response with as much of its body as is wanted; what is left is closed, not drained."""
-    headers = Headers(tuple((_text(name), _text(value)) for name, value in answer.raw_headers))
-    limit = bytes_wanted(answer.status, headers)
-    coding = (headers.get("content-encoding") or "").strip().lower()
-    if limit and coding not in _CODINGS:
-        return Refusal(Reason.PROTOCOL, f"content-encoding {coding}"[:_MAX_DETAIL], answer.status)
-    body, truncated = bytearray(), False
-    if limit:
-        async for chunk in answer.content.iter_any():
-            room = limit - len(body)
-            body += chunk[:room]
-            if len(chunk) > room:
-                truncated = True
-                break
-    if not answer.content.at_eof():
-        answer.close()
-    version = answer.version or aiohttp.HttpVersion11
-    return Response(
-        status_line=f"HTTP/{version.major}.{version.minor} {answer.status} {answer.reason or ''}".rstrip(),
-        status=answer.status,
-        headers=stored_headers(headers, len(body), decoded=True),
-        body=bytes(body),
-        truncated=truncated,
-    )
+class _Connector(aiohttp.TCPConnector):
+    """Tells the request's probe how long its connection took, and whose it is."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
+        """A connection for a request, new or kept from an earlier one."""
+        started, probe = time.monotonic(), _PROBE.get()
+        connection = await super().connect(*args, **kwargs)
+        if probe.sockets:
+            probe.connect_s = time.monotonic() - started - (probe.dns_s or 0.0)
+        peer = connection.transport.get_extra_info("peername") if connection.transport else None
+        probe.address = peer[0] if peer else None
+        return connection
+
+
+class _TimedResolver(AbstractResolver):
+    """Tells the request's probe how long its look-up took."""
+
+    def __init__(self, resolver: AbstractResolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """What the resolver says."""
+        started = time.monotonic()
+        try:
+            return await self._resolver.resolve(host, port, family)
+        finally:
+            _PROBE.get().dns_s = time.monotonic() - started
+
+    async def close(self) -> None:
+        """The resolver is closed by whoever made it."""
 
 
 class _NamedResolver(AbstractResolver):
@@ -200,33 +252,48 @@ class _NamedResolver(AbstractResolver):
         """Nothing is held."""
 
 
-def _only(allowed: frozenset[tuple[str, int]]) -> Callable[[Any], socket.socket]:
-    def make(info: Any) -> socket.socket:
-        if info[4][:2] not in allowed:
-            raise NotAllowedAddressError("not an address of the resolve table")
-        return socket.socket(info[0], info[1], info[2])
+async def _read(answer: aiohttp.ClientResponse, bytes_wanted: BytesWanted) -> Response | Refusal:
+    """The response with as much of its body as is wanted; what is left is closed, not drained."""
+    headers = Headers(tuple((_text(name), _text(value)) for name, value in answer.raw_headers))
+    limit = bytes_wanted(answer.status, headers)
+    coding = (headers.get("content-encoding") or "").strip().lower()
+    is_redirect = answer.status in REDIRECTS  # it is of use whatever its body
+    if coding not in CODINGS:
+        if limit and not is_redirect:
+            return Refusal(Reason.BAD_ENCODING, f"content-encoding: {coding}"[:MAX_DETAIL], answer.status)
+        limit = 0
+    decoder = Decoder(coding, limit)
+    if limit:
+        try:
+            await _feed(decoder, answer.content)
+        except CodingError:
+            if not is_redirect:
+                raise
+            decoder = Decoder("", 0)
+        if not (decoder.ended or decoder.truncated or is_redirect):
+            return Refusal(Reason.CUT_SHORT, f"the {coding} stream does not end", answer.status)
+    if not answer.content.at_eof():
+        answer.close()
+    version = answer.version or aiohttp.HttpVersion11
+    return Response(
+        status_line=f"HTTP/{version.major}.{version.minor} {answer.status} {answer.reason or ''}".rstrip(),
+        status=answer.status,
+        headers=stored_headers(headers, len(decoder.body), decoded=True),
+        body=bytes(decoder.body),
+        truncated=decoder.truncated,
+    )
 
-    return make
 
-
-def _public_socket(info: Any) -> socket.socket:
-    """The socket for an address that is about to be connected to, if it is one of the public internet."""
-    if not is_global_address(ipaddress.ip_address(info[4][0])):
-        # The same words for every address: aiohappyeyeballs then keeps the type where all are refused.
-        raise NotAllowedAddressError("the name leads to a private address")
-    return socket.socket(info[0], info[1], info[2])
+async def _feed(decoder: Decoder, content: aiohttp.StreamReader) -> None:
+    async for chunk in content.iter_any():
+        decoder.feed(chunk)
+        if decoder.truncated:
+            return
 
 
 def _address(target: str) -> tuple[str, int]:
     address, _, port = target.rpartition(":")
     return str(ipaddress.ip_address(address.strip("[]"))), int(port)
-
-
-def _peer(answer: aiohttp.ClientResponse) -> str | None:
-    """The server's address; None where the connection has been given back already."""
-    transport = answer.connection.transport if answer.connection else None
-    peer = transport.get_extra_info("peername") if transport else None
-    return peer[0] if peer else None
 
 
 def _text(raw: bytes) -> str:
@@ -236,25 +303,10 @@ def _text(raw: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _refusal(error: Exception) -> Refusal:
-    """What a failed request comes down to."""
-    return Refusal(_reason(error), " ".join(str(error).split())[:_MAX_DETAIL])
-
-
-# The first that fits: what stands above is more special than what stands below.
-_REASONS: tuple[tuple[type[Exception], Reason], ...] = (
-    (TimeoutError, Reason.TIMEOUT),
-    (aiohttp.ClientConnectorDNSError, Reason.DNS),
-    (aiohttp.ClientConnectorCertificateError, Reason.TLS),
-    (aiohttp.ClientSSLError, Reason.TLS),
-    (aiohttp.ClientOSError, Reason.CONNECT),
-    (aiohttp.InvalidURL, Reason.BAD_URL),
-    (aiohttp.ClientError, Reason.PROTOCOL),
-    (ValueError, Reason.BAD_URL),
-)
-
-
-def _reason(error: Exception) -> Reason:
+def _refusal(error: Exception, first_byte_s: float | None, timeout_s: float) -> Refusal:
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        what = "no answer" if first_byte_s is None else "the body did not end"
+        return Refusal(Reason.TIMEOUT, f"{what} within {timeout_s:g} s")
     if isinstance(getattr(error, "os_error", None), NotAllowedAddressError):
-        return Reason.NOT_ALLOWED_ADDRESS
-    return next(reason for kind, reason in _REASONS if isinstance(error, kind))
+        return Refusal(Reason.NOT_ALLOWED_ADDRESS, "the name leads to an address that is not allowed")
+    return refusal_of(error)

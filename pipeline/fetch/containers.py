@@ -91,16 +91,24 @@ class _Notes:
         )
 
 
-def scan(path: str) -> Scan:
-    """Finds the HTTP responses of a WARC or ARC file, as far as it can be read."""
+def packing_of(path: str) -> Packing:
+    """How records stand in a WARC or ARC file, by its first bytes: those of a packed one are members."""
     with Path(path).open("rb") as file:
         head = file.read(_CHUNK)
-        file.seek(0)
-        packed = head.startswith(_GZIP)
-        if (_unpacked_start(head) if packed else head).startswith(b"filedesc:"):
+    packed = head.startswith(_GZIP)
+    if (_unpacked_start(head) if packed else head).startswith(b"filedesc:"):
+        return Packing.ARC
+    return Packing.MEMBER if packed else Packing.PLAIN
+
+
+def scan(path: str) -> Scan:
+    """Finds the HTTP responses of a WARC or ARC file, as far as it can be read."""
+    packing = packing_of(path)
+    with Path(path).open("rb") as file:
+        if packing is Packing.ARC:
             return _scan_arc(file)
         try:
-            return _scan_warc(file, Packing.MEMBER if packed else Packing.PLAIN)
+            return _scan_warc(file, packing)
         except _PackedAsWholeError:
             with _unpacked(path) as whole:
                 return _scan_warc(whole, Packing.SOLID)
@@ -251,6 +259,11 @@ class Reader:
             return _read_member(file, offset, length, max_bytes)
 
 
+def read_member(data: bytes, max_bytes: int) -> Record | None:
+    """The record of a gzip member, its body cut at ``max_bytes``; None where it is damaged."""
+    return _read_member(io.BytesIO(data), 0, len(data), max_bytes)
+
+
 def _read_member(file: IO[bytes], offset: int, length: int, max_bytes: int) -> Record | None:
     """A record in a gzip member; one that was spread over several is packed anew, in one."""
     file.seek(offset)
@@ -306,6 +319,8 @@ def _parse(raw: bytes, member: bytes | None, limit: int, max_bytes: int) -> Reco
     """The record that unpacked bytes begin with; they end behind ``limit`` at the latest."""
     record = _first_record(raw)
     if record is None or record.record_date is None:
+        return None
+    if record.record_type != WarcRecordType.response or not record.is_http:
         return None
     record.parse_http(strict_mode=False)
     expected, body = record.content_length, bytes(record.reader.read())

@@ -24,11 +24,14 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The first field of that name (in lower case)."""
-        return next(iter(self.all(name)), None)
+        for key, value in self.fields:
+            if len(key) == len(name) and key.lower() == name:
+                return value
+        return None
 
     def all(self, name: str) -> list[str]:
         """Every field of that name (in lower case)."""
-        return [value for key, value in self.fields if key.lower() == name]
+        return [value for key, value in self.fields if len(key) == len(name) and key.lower() == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,22 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """How long a request took, in seconds; None for a step that was not needed or not reached."""
+
+    total_s: float
+    dns_s: float | None = None
+    connect_s: float | None = None
+    first_byte_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One request for a URL, with what it was answered."""
 
     url: str
     date: datetime  # when the request was made
-    seconds: float
+    timings: Timings
     address: str | None  # of the server
     request_line: str  # "GET /path HTTP/1.1"
     request: Headers
@@ -56,8 +69,21 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """One request for a URL that brought no response that can be used."""
+
+    url: str
+    date: datetime
+    timings: Timings
+    address: str | None
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a link: the way to its page (redirects, then the page), or a refusal."""
+    """What became of a try: the way (redirects, then the page), and a refusal where it brings no page."""
 
     way: tuple[Exchange, ...]
-    refusal: Refusal | None
+    refusal: Refusal | None = None
+    failure: Failure | None = None  # the last request, where it brought no response
+    robots: str | None = None  # as in the ledger

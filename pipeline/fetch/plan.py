@@ -1,11 +1,14 @@
 """The parts of fetch: a links part each, and before them a WARC file each where pages come from such."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import urls
 from pipeline.config import FetchSettings
 from pipeline.errors import InputError
-from pipeline.inputs import expand, file_digest
+from pipeline.fetch.indexes import source_digest
+from pipeline.fetch.spool import directory, read_header
+from pipeline.inputs import expand
 from pipeline.runs import File, Part
 from pipeline.stages import Job, Plan, Planned, part_name
 
@@ -28,12 +31,24 @@ def plan(job: Job) -> Plan:
         Planned(part.name, job.fingerprint(_links(part).sha256), {"links": _links(part).name})
         for part in job.inputs["link"].counted()
     ]
-    return Plan(tuple(parts), waits=True)
+    return Plan(tuple(parts), waits=True, processes=settings.processes, keep=_needed_by_retries(job, parts))
+
+
+def _needed_by_retries(job: Job, parts: Sequence[Planned]) -> frozenset[str]:
+    """The files of parts that are being tried again: they are the new parts' too."""
+    folder = directory(job.folder)
+    headers = [(part, read_header(folder, part.name)) for part in parts]
+    return frozenset(
+        file.name
+        for part, header in headers
+        if header and header.base and header.fingerprint == part.fingerprint
+        for file in Part.from_json(header.base).files
+    )
 
 
 def _from_warcs(job: Job, settings: FetchSettings) -> Plan:
     paths = expand(settings.warcs, "fetch.warcs")
-    digests = [file_digest(path) for path in paths]
+    digests = [source_digest(path) for path in paths]
     indexes = [
         Planned(part_name(index, INDEX), job.fingerprint(digest), {"warc": path})
         for index, (path, digest) in enumerate(zip(paths, digests, strict=True))

@@ -1,9 +1,11 @@
-"""What a response's status and header say: keep it, follow it, or refuse it and why."""
+"""What a response's status, header and body say: keep it, follow it, or refuse it and why."""
 
+from collections.abc import Collection
 from urllib.parse import urljoin
 
 from pipeline import urls
-from pipeline.fetch.exchange import Headers, Refusal
+from pipeline.fetch.exchange import Headers, Refusal, Response
+from pipeline.fetch.tags import barred_by_header, barred_by_meta
 from pipeline.records import Reason
 
 REDIRECTS = frozenset([301, 302, 303, 307, 308])
@@ -12,7 +14,8 @@ PAGE_TYPES = frozenset(["text/html", "application/xhtml+xml", "text/plain"])
 # How many first bytes tell text from the rest, as in the WHATWG's MIME sniffing.
 _SNIFFED = 1445
 _BINARY = frozenset(set(range(0x20)) - set(b"\t\n\x0c\r\x1b"))
-_MAGIC = (b"%PDF-", b"%!PS-Adobe-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b")
+_MAGIC = (b"%PDF-", b"%!PS-Adobe-", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"PK\x03\x04", b"RIFF", b"OggS")
+_PACKED = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd")
 
 
 def media_type(content_type: str | None) -> str:
@@ -20,12 +23,12 @@ def media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def refusal(status: int, headers: Headers) -> Refusal | None:
+def refusal(status: int, headers: Headers, robots_tags: Collection[str]) -> Refusal | None:
     """Why a final response is no page, by what comes before its body; None if it may be one."""
     content_type = headers.get("content-type")
     if status != 200:
         return Refusal(_of_status(status), f"HTTP {status}", status, content_type)
-    barred = _robots_tag(headers)
+    barred = barred_by_header(headers, robots_tags)
     if barred:
         return Refusal(Reason.NO_INDEX, f"X-Robots-Tag: {barred}", status, content_type)
     kind = media_type(content_type)
@@ -34,11 +37,23 @@ def refusal(status: int, headers: Headers) -> Refusal | None:
     return None
 
 
-def refusal_of_body(status: int, headers: Headers, body: bytes) -> Refusal | None:
-    """Why a body is no page, where no header says its type."""
-    if media_type(headers.get("content-type")) or looks_like_text(body):
-        return None
-    return Refusal(Reason.WRONG_TYPE, "no type is given, and it is not text", status)
+def judge(answer: Response, robots_tags: Collection[str]) -> Refusal | None:
+    """Why a final response is no page; None if it is one."""
+    early = refusal(answer.status, answer.headers, robots_tags)
+    if early:
+        return early
+    content_type = answer.headers.get("content-type")
+    if answer.body.startswith(_PACKED):
+        what = "packed, and not marked so, or twice"
+        return Refusal(Reason.BAD_ENCODING, what, answer.status, content_type)
+    # A stray control character is found on many a page that says it is one: there only signatures count.
+    if answer.body.startswith(_MAGIC) if media_type(content_type) else not looks_like_text(answer.body):
+        what = "not text by its first bytes"
+        return Refusal(Reason.WRONG_TYPE, what, answer.status, content_type)
+    barred = barred_by_meta(answer.body, robots_tags)
+    if barred:
+        return Refusal(Reason.NO_INDEX, f"meta robots: {barred}", answer.status, content_type)
+    return None
 
 
 def looks_like_text(body: bytes) -> bool:
@@ -46,7 +61,7 @@ def looks_like_text(body: bytes) -> bool:
     head = body[:_SNIFFED]
     if head.startswith((b"\xfe\xff", b"\xff\xfe")):
         return True  # UTF-16 by its mark
-    return not head.startswith(_MAGIC) and _BINARY.isdisjoint(head)
+    return not head.startswith(_MAGIC + _PACKED) and _BINARY.isdisjoint(head)
 
 
 def redirect_target(base: str, location: str | None) -> urls.Url | None:
@@ -60,25 +75,18 @@ def redirect_target(base: str, location: str | None) -> urls.Url | None:
     return urls.parse(joined)
 
 
-def without_fragment(url: str) -> str:
-    """What is asked of a server."""
-    return url.partition("#")[0]
+def asked_address(href: str) -> str:
+    """What is asked of a server: without the fragment, and without a user and password.
+
+    >>> asked_address("https://user:word@example.com/a?b#c")
+    'https://example.com/a?b'
+    """
+    scheme, _, rest = href.partition("#")[0].partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _of_status(status: int) -> Reason:
     if 400 <= status < 500:
         return Reason.HTTP_4XX
     return Reason.HTTP_5XX if 500 <= status < 600 else Reason.HTTP_OTHER
-
-
-def _robots_tag(headers: Headers) -> str:
-    """The words of X-Robots-Tag, to all agents or to this one, that ask not to be kept or trained on."""
-    found = []
-    for value in headers.all("x-robots-tag"):
-        agent, colon, rest = value.partition(":")
-        named = bool(colon) and "," not in agent and agent.strip().lower() != "unavailable_after"
-        if named and agent.strip().lower() != "webtext":
-            continue
-        words = {word.strip().lower() for word in (rest if named else value).split(",")}
-        found += sorted(words & {"noindex", "none", "noai"})
-    return ", ".join(found)

@@ -1,64 +1,199 @@
-"""The source "web": a part's links asked of their servers, politely, on one event loop.
+"""The source "web": the links of a group of parts asked of their servers, politely, on one event loop.
 
-Domains take turns with each other; a domain is asked one thing at a time. A part is the unit of resume: one
-that is killed half way is fetched again from its start. A part has all links of its domains, so that its
-pauses are kept by itself alone; only redirects into a domain of another part that runs at the same moment
-are not counted together.
+A group is what one process crawls: all domains of all its parts take turns with each other. What has been
+fetched is in the open parts at once (:mod:`pipeline.fetch.spool`), and a crawl that is killed goes on there.
+Redirects into a domain of another process's group, and they alone, are not counted together with its own.
 """
 
 import asyncio
+import json
+import resource
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
 
-from aiohttp.abc import AbstractResolver
-
-from pipeline import urls
 from pipeline.config import FetchSettings
-from pipeline.fetch import ledger, response, robots
-from pipeline.fetch.client import BytesWanted, Client, guard, user_agent
-from pipeline.fetch.exchange import Exchange, Headers, Outcome, Refusal
-from pipeline.fetch.politeness import Turns
-from pipeline.fetch.robots import Robots
-from pipeline.fetch.warc import WarcSink
-from pipeline.records import Reason
-from pipeline.runs import PartWriter
+from pipeline.errors import RunError
+from pipeline.fetch import politeness, progress, spool
+from pipeline.fetch.backlog import Backlog
+from pipeline.fetch.client import Address, Client, user_agent
+from pipeline.fetch.dead_links import DeadLinks
+from pipeline.fetch.fetcher import Fetcher, OptedOut, Settled
+from pipeline.fetch.finish import finish
+from pipeline.fetch.frontier import Frontier
+from pipeline.fetch.meter import Meter
+from pipeline.fetch.spool import OpenPart
+from pipeline.fetch.writer import Writer, in_words
+from pipeline.hosts import is_global_address
+from pipeline.runs import Folder
 from pipeline.stages import Job, Planned
 
-MAX_OPEN_REQUESTS = 64  # a part; each may hold a body of max_bytes
-_REDIRECT_BODY_BYTES = 64 * 1024
+_OPEN_DOMAINS_A_CONNECTION = 8  # a connection asks many in turn: each rests most of the time
+_FILES_BESIDES = 768  # descriptors for kept connections and files
+_PROGRESS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """What the fetcher needs of a link."""
+class Group:
+    """Parts that one process crawls."""
 
-    id: str
-    url: str
-    domain: str
+    number: int
+    parts: tuple[Planned, ...]
 
 
-def fetch_part(job: Job, part: Planned, resolver: AbstractResolver | None = None) -> None:
-    """Fetches a part's links and writes its WARC, its index and its ledger."""
-    started = time.monotonic()
-    table = job.folder_of("link").read_table(part.spec["links"], columns=["id", "url", "domain"])
-    links = [Link(**row) for row in table.to_pylist()]
+def groups(job: Job, todo: Sequence[Planned]) -> list[Group]:
+    """The parts dealt to the processes of the settings."""
+    num = min(job.settings.processes, len(todo))
+    return [Group(number, tuple(todo[number::num])) for number in range(num)]
+
+
+def crawl(job: Job, group: Group, is_allowed: Callable[[Address], bool] = is_global_address) -> None:
+    """Fetches the links of a group's parts; leaves each part with its sidecar.
+
+    Raises:
+        RunError: The disk is full, or another of this machine's means is at its end.
+    """
+    folder = spool.directory(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
     settings: FetchSettings = job.settings
-    writer = PartWriter(job.folder, part.name, part.fingerprint)
-    filename = f"{part.name}.warc.gz"
-    with writer.open("warc.gz") as stream:
-        sink = WarcSink(stream, filename, date=datetime.now(UTC), info=_warcinfo(settings))
-        found = asyncio.run(_fetch_all(links, settings, sink, filename, resolver))
-    writer.rows(sink.num_records)
-    entries = [found[link.id] for link in links]
-    with writer.open("cdxj") as stream:
-        stream.write(sink.cdxj())
-    writer.rows(sink.num_responses)
-    writer.table("ledger.parquet", ledger.table(entries))
-    writer.commit(ledger.counts(entries), seconds=time.monotonic() - started, facts=ledger.facts(entries))
+    try:
+        opened = [spool.open_part(folder, part) for part in group.parts]
+        path = folder / f"backlog-{group.number:05d}.ndjson"
+        with Backlog(path, lambda name: politeness.delay_s(name, settings)) as backlog:
+            num_links, resumed = _fill(backlog, job, group, opened)
+            one = _Crawl(job, group, opened, backlog, Meter(num_links, num_links - backlog.num_links))
+            asyncio.run(one.run(resumed, is_allowed))
+    except OSError as error:
+        raise in_words(error) from error
+    except BaseExceptionGroup as several:
+        raise _first(several) from several
+    with suppress(OSError):  # others may be at work there
+        folder.rmdir()
+
+
+def _fill(backlog: Backlog, job: Job, group: Group, opened: Sequence[OpenPart]) -> tuple[int, bool]:
+    """Puts what is due into the backlog; how many links there are, and whether any had been tried already."""
+    links, resumed, num_links = job.folder_of("link"), False, 0
+    for number, (planned, part) in enumerate(zip(group.parts, opened, strict=True)):
+        tried = {line.entry.id: 0 if line.final else line.entry.attempt + 1 for line in part.lines()}
+        resumed = resumed or bool(tried)
+        table = links.read_table(planned.spec["links"], columns=["id", "url", "domain"])
+        num_links += table.num_rows if part.header.due is None else len(part.header.due)
+        if part.header.source == "web":
+            part.num_left = backlog.add(number, table, part.header.due, tried)
+    backlog.order()
+    return num_links, resumed
+
+
+class _Crawl:
+    """One process's crawl, from its first request to its last sidecar."""
+
+    def __init__(
+        self, job: Job, group: Group, opened: Sequence[OpenPart], backlog: Backlog, meter: Meter
+    ) -> None:
+        self._job = job
+        self._settings: FetchSettings = job.settings
+        self._group = group
+        self._opened = opened
+        self._backlog = backlog
+        self._meter = meter
+        self._started = time.monotonic()
+        self._complete: asyncio.Queue[int] = asyncio.Queue()
+
+    async def run(self, resumed: bool, is_allowed: Callable[[Address], bool]) -> None:
+        """Fetches, writes and finishes; whatever fails ends all of it."""
+        frontier = Frontier(
+            self._backlog.starts(),
+            self._backlog.open,
+            lambda name: politeness.delay_s(name, self._settings),
+            num_links=self._backlog.num_links,
+            max_open=self._settings.connections * _OPEN_DOMAINS_A_CONNECTION,
+            resumed=resumed,
+        )
+        frontier.begin()
+        writer = Writer(self._opened, _warcinfo(self._settings), self._complete.put_nowait)
+        for number, part in enumerate(self._opened):
+            if not part.num_left:
+                self._complete.put_nowait(number)
+        try:
+            async with Client(self._settings, is_allowed) as client, asyncio.TaskGroup() as tasks:
+                watching = [
+                    tasks.create_task(writer.watch()),
+                    tasks.create_task(self._tell(frontier)),
+                ]
+                self._start_fetching(tasks, client, frontier, writer)
+                await self._finish_parts(client, writer)
+                for task in watching:
+                    task.cancel()
+        finally:
+            await writer.close()
+            self._progress_folder().remove([progress.file_name(self._group.number)])
+
+    def _start_fetching(
+        self, tasks: asyncio.TaskGroup, client: Client, frontier: Frontier, writer: Writer
+    ) -> None:
+        async def settle(one: Settled) -> None:
+            self._meter.count(one)
+            await writer.put(one)
+
+        fetcher = Fetcher(client, self._settings, frontier, _opted_out(self._job), settle)
+        for _ in range(_num_connections(self._settings.connections)):
+            tasks.create_task(fetcher.work())
+
+    async def _finish_parts(self, client: Client, writer: Writer) -> None:
+        """Brings each part to its sidecar when its links are settled; ends with the last."""
+        dead_links = DeadLinks(self._job, client, writer.put)
+        async with asyncio.TaskGroup() as tasks:
+            room = asyncio.Semaphore(1)  # of the finishing: it reads and writes much at once
+            for _ in self._opened:
+                number = await self._complete.get()
+                tasks.create_task(self._finish(number, dead_links, writer, room))
+
+    async def _finish(
+        self, number: int, dead_links: DeadLinks, writer: Writer, room: asyncio.Semaphore
+    ) -> None:
+        planned, part = self._group.parts[number], self._opened[number]
+        await dead_links.rescue(number, planned, part)
+        await writer.flush()
+        async with room:
+            seconds = time.monotonic() - self._started
+            await asyncio.to_thread(finish, self._job, part, seconds)
+
+    async def _tell(self, frontier: Frontier) -> None:
+        """Leaves the figures where those who look on find them."""
+        folder, name = self._progress_folder(), progress.file_name(self._group.number)
+        while True:
+            figures = self._meter.figures(frontier)
+            await asyncio.to_thread(folder.write, name, json.dumps(figures.to_json()).encode())
+            await asyncio.sleep(_PROGRESS_S)
+
+    def _progress_folder(self) -> Folder:
+        return self._job.folder / progress.OPEN
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception to show of those that ended a crawl together: one with words for the user, if any."""
+    flat = [_first(one) if isinstance(one, BaseExceptionGroup) else one for one in several.exceptions]
+    found = next((one for one in flat if isinstance(one, (RunError, OSError))), flat[0])
+    return in_words(found) if isinstance(found, OSError) else found
+
+
+def _opted_out(job: Job) -> OptedOut:
+    """What link has left out because its owners asked for it."""
+    facts = job.inputs["link"].facts
+    domains = frozenset(int(digits, 16) for digits in facts.get("opted_out_domains", ()))
+    return OptedOut(domains, frozenset(bytes.fromhex(key) for key in facts.get("opted_out_keys", ())))
+
+
+def _num_connections(wanted: int) -> int:
+    """As many connections as the limit on open files allows, which is raised as far as it may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _FILES_BESIDES
+    if soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(wanted, soft - _FILES_BESIDES)) if soft > _FILES_BESIDES else max(1, soft // 4)
 
 
 def _warcinfo(settings: FetchSettings) -> Mapping[str, str]:
@@ -69,155 +204,3 @@ def _warcinfo(settings: FetchSettings) -> Mapping[str, str]:
         "robots": "RFC 9309",
         "operator": settings.contact,
     }
-
-
-async def _fetch_all(
-    links: Sequence[Link],
-    settings: FetchSettings,
-    sink: WarcSink,
-    filename: str,
-    resolver: AbstractResolver | None,
-) -> dict[str, ledger.Entry]:
-    """Every link's row, by its id; pages go to the sink as they come."""
-    by_domain: defaultdict[str, list[Link]] = defaultdict(list)
-    for link in links:
-        by_domain[link.domain].append(link)
-    found: dict[str, ledger.Entry] = {}
-
-    async def one_domain(queue: Sequence[Link]) -> None:
-        for link in queue:
-            found[link.id] = record(link, await fetcher.fetch(link.url), sink, filename)
-
-    async with Client(settings, resolver) as client, asyncio.TaskGroup() as tasks:
-        fetcher = Fetcher(client, settings)
-        for queue in by_domain.values():
-            tasks.create_task(one_domain(queue))
-    return found
-
-
-def record(link: Link, outcome: Outcome, sink: WarcSink, filename: str) -> ledger.Entry:
-    """Writes the way to a page into the WARC; of a link that brings none, only the ledger tells."""
-    last = outcome.way[-1] if outcome.way else None
-    known: dict[str, Any] = {}
-    if last:
-        known = {
-            "final_url": last.url,
-            "fetched": last.date.replace(microsecond=0),
-            "seconds": sum(exchange.seconds for exchange in outcome.way),
-        }
-    if outcome.refusal:
-        return ledger.refused(link.id, link.url, outcome.refusal, **known)
-    assert last is not None  # noqa: S101 (an outcome without a refusal has a page)
-    place = [sink.exchange(exchange) for exchange in outcome.way][-1]
-    return ledger.Entry(
-        link.id,
-        link.url,
-        ledger.FETCHED,
-        status=last.response.status,
-        content_type=last.response.headers.get("content-type"),
-        bytes=len(last.response.body),
-        truncated=last.response.truncated,
-        warc=filename,
-        offset=place.offset,
-        length=place.length,
-        **known,
-    )
-
-
-class Fetcher:
-    """Follows links to their pages: each hop passes the guard, robots.txt and its domain's turn."""
-
-    def __init__(self, client: Client, settings: FetchSettings) -> None:
-        self._client = client
-        self._settings = settings
-        self._turns: defaultdict[str, Turns] = defaultdict(Turns)
-        self._robots: dict[str, asyncio.Task[Robots]] = {}
-        self._open = asyncio.Semaphore(MAX_OPEN_REQUESTS)
-
-    async def fetch(self, submitted: str) -> Outcome:
-        """What becomes of a URL."""
-        way: list[Exchange] = []
-        seen: set[str] = set()
-        url = urls.parse(submitted)
-        if url is None:
-            return Outcome((), Refusal(Reason.BAD_URL))
-        while True:
-            refusal = self._loop(url, seen) or await self._barred(url)
-            if refusal:
-                return Outcome(tuple(way), refusal)
-            seen.add(response.without_fragment(url.href))
-            answer = await self._ask(url, await self._delay(url), self._page_bytes)
-            if isinstance(answer, Refusal):
-                return Outcome(tuple(way), answer)
-            way.append(answer)
-            if answer.response.status not in response.REDIRECTS:
-                return Outcome(tuple(way), _judge(answer))
-            location = answer.response.headers.get("location")
-            url = response.redirect_target(answer.url, location)
-            if url is None:
-                status = answer.response.status
-                return Outcome(tuple(way), Refusal(Reason.BAD_REDIRECT, location or "no location", status))
-
-    def _loop(self, url: urls.Url, seen: set[str]) -> Refusal | None:
-        if response.without_fragment(url.href) in seen:
-            return Refusal(Reason.REDIRECT_LOOP, f"back at {url.href}")
-        if len(seen) > self._settings.max_redirects:
-            return Refusal(Reason.REDIRECT_LOOP, f"more than {self._settings.max_redirects} redirects")
-        return None
-
-    async def _barred(self, url: urls.Url) -> Refusal | None:
-        """Why a hop may not be made."""
-        refusal = guard(url, self._settings)
-        if refusal:
-            return refusal
-        rules = await self._rules(url)
-        return rules.refusal(response.without_fragment(url.href), self._settings.max_crawl_delay_s)
-
-    async def _delay(self, url: urls.Url) -> float:
-        return max(self._settings.delay_s, (await self._rules(url)).crawl_delay_s)
-
-    async def _ask(self, url: urls.Url, delay_s: float, bytes_wanted: BytesWanted) -> Exchange | Refusal:
-        async with self._turns[url.domain].take(delay_s), self._open:
-            return await self._client.get(url, bytes_wanted)
-
-    def _page_bytes(self, status: int, headers: Headers) -> int:
-        """How much of a body is read: of a redirect little, of what is no page nothing."""
-        if status in response.REDIRECTS:
-            return _REDIRECT_BODY_BYTES
-        return 0 if response.refusal(status, headers) else self._settings.max_bytes
-
-    async def _rules(self, url: urls.Url) -> Robots:
-        """The robots.txt of a URL's scheme, host and port: asked for once."""
-        origin = _origin(url)
-        if origin not in self._robots:
-            self._robots[origin] = asyncio.create_task(self._ask_robots(f"{origin}/robots.txt"))
-        return await self._robots[origin]
-
-    async def _ask_robots(self, address: str) -> Robots:
-        url = urls.parse(address)
-        for _ in range(robots.MAX_REDIRECTS + 1):
-            if url is None:
-                break
-            refusal = guard(url, self._settings)
-            answer = refusal or await self._ask(url, self._settings.delay_s, lambda *_: robots.MAX_BYTES)
-            if isinstance(answer, Refusal):
-                return robots.of_failure(answer)
-            if answer.response.status not in response.REDIRECTS:
-                return robots.of_response(answer.response.status, answer.response.body)
-            url = response.redirect_target(answer.url, answer.response.headers.get("location"))
-        return robots.ALLOW_ALL  # redirects that lead nowhere: as if there were none
-
-
-def _origin(url: urls.Url) -> str:
-    """``https://host:port`` of a URL."""
-    scheme, _, rest = url.href.partition("://")
-    authority = rest.partition("/")[0].rpartition("@")[2]
-    return f"{scheme}://{authority}"
-
-
-def _judge(answer: Exchange) -> Refusal | None:
-    """Whether the last response is a page."""
-    got = answer.response
-    return response.refusal(got.status, got.headers) or response.refusal_of_body(
-        got.status, got.headers, got.body
-    )

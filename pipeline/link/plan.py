@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from pipeline.config import UrlSettings
+from pipeline.hosts import domain_hash
 from pipeline.link.deal import DEALT
 from pipeline.link.opt_out import OptOuts, read_opt_outs
 from pipeline.stages import Job, Plan, Planned, part_name
@@ -42,6 +43,7 @@ def plan(job: Job) -> Plan:
     return Plan(
         (*dealt, *parts),
         inputs={"opt_out": opt_outs.digest()} if job.settings.opt_out_lists else {},
+        facts=_opted_out(opt_outs),
         work_s=num_submissions / _SUBMISSIONS_PER_CPU_SECOND,
     )
 
@@ -49,6 +51,15 @@ def plan(job: Job) -> Plan:
 def opt_outs_of(job: Job) -> OptOuts:
     """What was asked to be left out, in collect's terms."""
     return read_opt_outs(job.settings, url_rules(job))
+
+
+def _opted_out(opt_outs: OptOuts) -> dict[str, list[str]]:
+    """What fetch must know of them, since no redirect leads there either: hashes, for manifests are shown."""
+    facts = {
+        "opted_out_domains": sorted(f"{domain_hash(domain):016x}" for domain in opt_outs.domains),
+        "opted_out_keys": [key.hex() for key in opt_outs.keys.to_pylist()],
+    }
+    return {name: entries for name, entries in facts.items() if entries}
 
 
 def url_rules(job: Job) -> UrlSettings:

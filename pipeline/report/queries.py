@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 
 from pipeline.collect.months import DEFINITION
+from pipeline.fetch.figures import CLASSES
+
+_CLASSES = "\n".join(
+    "            WHEN outcome IN ({}) THEN '{}'".format(
+        ", ".join(f"'{reason}'" for reason, of in CLASSES.items() if of == name), name
+    )
+    for name in dict.fromkeys(CLASSES.values())
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,50 @@ ORDER BY least_karma""",
 SELECT outcome, count(*) AS links
 FROM (SELECT arg_max(outcome, attempt) AS outcome FROM ledger GROUP BY id)
 GROUP BY outcome ORDER BY links DESC, outcome""",
+    ),
+    Query(
+        "fetch_failures",
+        "Fetch failures by class",
+        "Links that brought no page at their last try, by what went wrong.",
+        ("ledger",),
+        f"""\
+SELECT CASE
+{_CLASSES}
+            ELSE 'other'
+       END AS failure, count(*) AS links
+FROM (SELECT arg_max(outcome, attempt) AS outcome FROM ledger GROUP BY id)
+WHERE outcome <> 'fetched'
+GROUP BY failure ORDER BY links DESC, failure""",  # noqa: S608 - our own classes
+    ),
+    Query(
+        "fetch_sources",
+        "Sources of pages",
+        "Pages and the bytes of their bodies by where they are from: the web, WARC files at hand, or "
+        "an archive's capture of a link that is dead.",
+        ("ledger",),
+        """\
+SELECT source, count(*) AS pages, coalesce(sum(bytes), 0)::BIGINT AS bytes
+FROM ledger
+WHERE outcome = 'fetched'
+GROUP BY source ORDER BY pages DESC, source""",
+    ),
+    Query(
+        "fetch_seconds",
+        "How long requests took",
+        "Milliseconds of a request to the web until its host was looked up, was connected to, and began to "
+        "answer (each where it came so far), and of a whole try with its redirects: a half, 90 % and 99 % of "
+        "them took no longer.",
+        ("ledger",),
+        """\
+SELECT step, count(*) AS tries,
+       round(1000 * quantile_disc(s, 0.5)::DOUBLE, 2) AS half,
+       round(1000 * quantile_disc(s, 0.9)::DOUBLE, 2) AS "90 %",
+       round(1000 * quantile_disc(s, 0.99)::DOUBLE, 2) AS "99 %",
+       round(1000 * max(s)::DOUBLE, 2) AS longest
+FROM (UNPIVOT (SELECT dns_s AS look_up, connect_s AS connection, first_byte_s AS first_byte, seconds AS whole
+               FROM ledger WHERE source = 'web')
+      ON look_up, connection, first_byte, whole INTO NAME step VALUE s)
+GROUP BY step ORDER BY list_position(['look_up', 'connection', 'first_byte', 'whole'], step)""",
     ),
     Query(
         "document_lengths",

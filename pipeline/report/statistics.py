@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import duckdb
@@ -35,7 +35,7 @@ class Table:
     name: str
     stage: str
     files: str  # as people would name them, relative to the run
-    suffix: str  # behind the first dot of a file's name
+    suffix: str  # of a file's name, behind its part's name and, after a retry, a number
     schema: pa.Schema
     rows: Callable[[Mapping[str, Any]], list[Row]] | None = None
 
@@ -113,7 +113,7 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """The content of stats.json."""
         return {
-            **self.status.to_json(),
+            **replace(self.status, crawl=None).to_json(),  # that of this moment is none of a report's
             "run": self.status.name,
             "totals": self.totals(),
             "statistics": {
@@ -179,7 +179,7 @@ def _dataset(run: Folder, table: Table, manifest: Manifest) -> pa.dataset.Datase
         folder.path(file.name)
         for part in parts
         for file in part.files
-        if file.name.partition(".")[2] == table.suffix
+        if file.name.removeprefix(part.name).lstrip(".0123456789") == table.suffix
     ]
     if not files:
         return table.schema.empty_table()

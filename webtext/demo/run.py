@@ -79,6 +79,8 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
             contact="demo@example.org",
             delay_s=0.02,
             timeout_s=4.0,
+            tries=1,
+            retry_wait_s=0.5,
             max_crawl_delay_s=2.0,
             resolve=resolve,
         ),

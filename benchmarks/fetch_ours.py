@@ -1,0 +1,142 @@
+"""The fetch stage by itself, over links of a run made by hand; prints what it took as JSON.
+
+The time is that of the crawl from its first look at the links to the last part's sidecar.
+"""
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from benchmarks.fetch_aiohttp import peak_bytes
+from pipeline.config import FetchSettings
+from pipeline.fetch import ledger, spool, web
+from pipeline.fetch.ledger import FETCHED, Entry
+from pipeline.fetch.plan import plan
+from pipeline.fetch.writer import Writer
+from pipeline.records import LINKS
+from pipeline.runs import MANIFEST, Counts, Folder, Manifest, PartWriter, read_manifest
+from pipeline.stages import BY_NAME, VERSION, Job, part_name
+
+LINKS_A_PART = 5_000
+_SETTINGS = "settings.json"
+
+
+def make_run(folder: Path, urls: Mapping[str, Sequence[str]], settings: FetchSettings) -> None:
+    """A run whose links are these, by registrable domain, in parts of LINKS_A_PART or more; and settings."""
+    links = Folder(str(folder)) / "links"
+    parts, num_links = [], 0
+    for index, table in enumerate(_tables(urls)):
+        writer = PartWriter(links, part_name(index), "made")
+        writer.table("parquet", table)
+        parts.append(writer.commit(Counts(table.num_rows, table.num_rows), seconds=0.0))
+        num_links += table.num_rows
+    counts = Counts(num_links, num_links)
+    links.write(MANIFEST, Manifest("link", VERSION, "made", {}, {}, counts, tuple(parts), {}).encode())
+    (folder / _SETTINGS).write_text(settings.model_dump_json())
+
+
+def _tables(urls: Mapping[str, Sequence[str]]) -> Iterator[pa.Table]:
+    """Whole domains, so many that a table is of the size of a part."""
+    domains: list[str] = []
+    gathered: list[str] = []
+    for domain, of_domain in urls.items():
+        domains += [domain] * len(of_domain)
+        gathered += of_domain
+        if len(gathered) >= LINKS_A_PART:
+            yield _table(domains, gathered)
+            domains, gathered = [], []
+    if gathered:
+        yield _table(domains, gathered)
+
+
+def _table(domains: Sequence[str], urls: Sequence[str]) -> pa.Table:
+    num = len(urls)
+    threes = pa.array(np.full(num, 3, np.int64))
+    submissions = LINKS.field("submissions").type
+    columns = {
+        "id": pa.array([xxhash.xxh3_128_hexdigest(url.encode()) for url in urls]),
+        "url": pa.array(urls),
+        "canonical": pa.array([url.partition("://")[2] for url in urls]),
+        "domain": pa.array(domains),
+        "karma": threes,
+        "karma_max": threes,
+        "karma_sum": threes,
+        "created": pa.nulls(num, LINKS.field("created").type),
+        "submissions": pa.ListArray.from_arrays(
+            pa.array(np.zeros(num + 1, np.int32)), pa.array([], submissions.value_type), type=submissions
+        ),
+    }
+    return pa.table([columns[name] for name in LINKS.names], schema=LINKS)
+
+
+def main() -> None:
+    """Crawls the links of a run, or for so many seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--stop-after", type=int, default=0, help="seconds; 0: at the end")
+    parser.add_argument(
+        "--without-records", action="store_true", help="write the journal, and no WARC record"
+    )
+    arguments = parser.parse_args()
+    run = Folder(str(arguments.run))
+    links = read_manifest(run / "links")
+    assert links is not None
+    settings = FetchSettings.model_validate_json((arguments.run / _SETTINGS).read_text())
+    job = Job(BY_NAME["fetch"], run, settings, {"link": links})
+    if arguments.stop_after:
+        signal.signal(signal.SIGALRM, lambda *_: _stop(job))
+        signal.alarm(arguments.stop_after)
+    started = time.monotonic()
+    with mock.patch.object(web, "Writer", _WithoutRecords if arguments.without_records else Writer):
+        for group in web.groups(job, plan(job).parts):
+            web.crawl(job, group)
+    print(json.dumps(_result(job, time.monotonic() - started)))
+
+
+def _result(job: Job, seconds: float) -> dict[str, float]:
+    pages = num_bytes = 0
+    longest_s = 0.0
+    for path in Path(job.folder.path()).glob("*.ledger.parquet"):
+        rows = pq.read_table(path, columns=["outcome", "bytes", "seconds"])
+        fetched = rows.filter(pc.equal(rows["outcome"], FETCHED))
+        pages += fetched.num_rows
+        num_bytes += pc.sum(fetched["bytes"]).as_py() or 0
+        longest_s = max(longest_s, pc.max(rows["seconds"]).as_py() or 0.0)
+    return {
+        "pages": pages,
+        "bytes": num_bytes,
+        "seconds": seconds,
+        "longest_s": longest_s,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def _stop(job: Job) -> None:
+    """Ends in the midst of the crawl, with how far it has come."""
+    journals = spool.directory(job.folder).glob("*.journal")
+    tries = sum(journal.read_bytes().count(b"\n") - 1 for journal in journals)
+    print(json.dumps({"pages": tries, "peak_bytes": peak_bytes()}), flush=True)
+    os._exit(0)
+
+
+class _WithoutRecords(Writer):
+    """Settles links as ever, and packs and writes nothing of what they brought."""
+
+    def _fetched(self, _sink: Any, _number: int, _part: Any, item: Any) -> Entry:
+        return ledger.entry(item.link.id, item.link.url, item.attempt, item.outcome)
+
+
+if __name__ == "__main__":
+    main()

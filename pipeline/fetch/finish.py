@@ -1,0 +1,70 @@
+"""An open part whose links are all settled becomes a finished one: ledger, index, sidecar."""
+
+from collections.abc import Iterable
+
+import pyarrow.parquet as pq
+
+from pipeline.fetch import cdxj, ledger
+from pipeline.fetch.ledger import Entry
+from pipeline.fetch.spool import OpenPart
+from pipeline.runs import Part, PartWriter
+from pipeline.stages import Job
+
+LEDGER_SUFFIX = ".ledger.parquet"
+WARC_SUFFIX = ".warc.gz"
+CDXJ_SUFFIX = ".cdxj"
+
+
+def finish(job: Job, part: OpenPart, seconds: float) -> None:
+    """Writes a part's ledger and index, moves its WARC file to them, and writes its sidecar last.
+
+    What a retry leaves of the part's earlier files is its WARC files: the others are written anew, under
+    names of their own, so that the earlier ones count until the sidecar says otherwise.
+    """
+    base = None if part.header.base is None else Part.from_json(part.header.base)
+    kept = [] if base is None else [file for file in base.files if file.name.endswith(WARC_SUFFIX)]
+    lines = [] if base is None else job.folder.read(base.file(CDXJ_SUFFIX).name).decode().splitlines()
+    num_records = 0
+    for line in part.lines():
+        lines += line.cdxj
+        num_records += line.num_records
+    entries = entries_of(job, part)
+    entries.sort(key=lambda entry: (entry.id, entry.attempt))
+    writer = PartWriter(job.folder, part.name, part.header.fingerprint)
+    writer.keep(kept)
+    if part.num_bytes or not kept:
+        writer.adopt(part.warc, part.warc_path, num_records)
+    with writer.open_named(f"{part.stem}{CDXJ_SUFFIX}") as sink:
+        sink.write(cdxj.encode(lines))
+    writer.rows(len(lines))
+    with writer.open_named(f"{part.stem}{LEDGER_SUFFIX}") as sink:
+        pq.write_table(ledger.table(entries), sink, compression="zstd")
+    writer.rows(len(entries))
+    last = last_tries(entries)
+    writer.commit(
+        ledger.counts(last),
+        seconds=seconds + (0.0 if base is None else base.seconds),
+        facts=ledger.facts(last),
+    )
+    part.remove()
+    if base is not None:
+        job.folder.remove(file.name for file in base.files if file not in kept)
+
+
+def last_tries(entries: Iterable[Entry]) -> list[Entry]:
+    """Each link's last try, in the order of the links' first appearance."""
+    last: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.id not in last or entry.attempt >= last[entry.id].attempt:
+            last[entry.id] = entry
+    return list(last.values())
+
+
+def entries_of(job: Job, part: OpenPart) -> list[Entry]:
+    """Every try of a part so far, those before a retry with them."""
+    tries: list[Entry] = []
+    if part.header.base is not None:
+        name = Part.from_json(part.header.base).file(LEDGER_SUFFIX).name
+        tries = [Entry(**row) for row in job.folder.read_table(name).to_pylist()]
+    tries.extend(line.entry for line in part.lines())
+    return tries

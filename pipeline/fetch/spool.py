@@ -1,0 +1,206 @@
+"""Parts that are being fetched: a WARC file and a journal each, which only grow.
+
+What a try brought is appended to the part's WARC file, and then a line about it to the journal. A kill loses
+what is in no line; whatever the files end with that no line accounts for is cut off when they are opened
+again. When all links of a part are settled, its files become the part's, and the sidecar comes last.
+
+The files stand in ``pages/open``. Where the run is on an object store, which cannot append, they stand on the
+local disk: a crawl that is killed goes on from them on the same machine.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import xxhash
+
+from pipeline.fetch.ledger import Entry
+from pipeline.fetch.progress import OPEN
+from pipeline.runs import Folder
+from pipeline.stages import Planned
+
+_CHUNK = 1 << 20
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """A journal's first line: which part it is, and for a retry what there was of it before.
+
+    ``base`` is the sidecar of the finished part, ``due`` are the links that are tried again (by id, with the
+    number of the try), and ``source`` is where: the web, or an archive. ``generation`` counts from 1.
+    """
+
+    fingerprint: str
+    generation: int = 1
+    base: dict[str, Any] | None = None
+    due: dict[str, int] | None = None
+    source: str = "web"
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A try: its row of the ledger, its records' bytes in the WARC file, and their index.
+
+    ``end`` is the file's length with them, and ``checksum`` the XXH3 of what they have added to it.
+    """
+
+    entry: Entry
+    final: bool
+    end: int
+    checksum: int = 0
+    num_records: int = 0
+    cdxj: list[str] = []
+
+
+_encoder = msgspec.json.Encoder()
+_headers = msgspec.json.Decoder(Header)
+_lines = msgspec.json.Decoder(Line)
+
+
+def directory(pages: Folder) -> Path:
+    """Where the open parts of a run are: beside the finished ones, if those are on a local disk."""
+    if pages.is_local():
+        return Path(pages.path(OPEN))
+    name = hashlib.sha256(pages.uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"webtext-{name}"
+
+
+def discard(pages: Folder) -> None:
+    """Removes every open part of a run."""
+    shutil.rmtree(directory(pages), ignore_errors=True)
+
+
+def read_header(folder: Path, name: str) -> Header | None:
+    """The header of an open part; None if there is no such part, or its journal cannot be read."""
+    try:
+        with _journal(folder, name).open("rb") as file:
+            return _headers.decode(file.readline())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+@dataclass(slots=True)
+class OpenPart:
+    """A part whose tries are being appended.
+
+    Attributes:
+        num_bytes: The length of its WARC file.
+        num_left: Links without a last try yet.
+    """
+
+    folder: Path
+    name: str
+    header: Header
+    num_bytes: int = 0
+    num_left: int = 0
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files will begin with."""
+        return stem(self.name, self.header.generation)
+
+    @property
+    def warc(self) -> str:
+        """The name that its WARC file will have."""
+        return f"{self.stem}.warc.gz"
+
+    @property
+    def warc_path(self) -> Path:
+        """Where its WARC file stands."""
+        return self.folder / f"{self.name}.warc.gz"
+
+    def append(self, records: bytes, lines: Iterable[Line]) -> None:
+        """Appends records, then the lines about them."""
+        if records:
+            with self.warc_path.open("ab") as file:
+                file.write(records)
+            self.num_bytes += len(records)
+        with _journal(self.folder, self.name).open("ab") as file:
+            file.write(b"".join(_encoder.encode(line) + b"\n" for line in lines))
+
+    def lines(self) -> Iterator[Line]:
+        """The tries so far, in their order."""
+        with _journal(self.folder, self.name).open("rb") as file:
+            file.readline()
+            yield from map(_lines.decode, file)
+
+    def remove(self) -> None:
+        """Takes its files away."""
+        self.warc_path.unlink(missing_ok=True)
+        _journal(self.folder, self.name).unlink(missing_ok=True)
+
+
+def begin(folder: Path, name: str, header: Header) -> None:
+    """Makes an open part, or begins one anew: from here on it goes on from its header."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.warc.gz").unlink(missing_ok=True)
+    temporary = folder / f"{name}.journal.tmp"
+    with temporary.open("wb") as file:
+        file.write(_encoder.encode(header) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(_journal(folder, name))
+
+
+def open_part(folder: Path, part: Planned) -> OpenPart:
+    """Opens a part as its last line left it; makes it where there is none of this fingerprint."""
+    header = read_header(folder, part.name)
+    if header is None or header.fingerprint != part.fingerprint:
+        header = Header(fingerprint=part.fingerprint)
+        begin(folder, part.name, header)
+    opened = OpenPart(folder, part.name, header)
+    opened.num_bytes = _cut(opened)
+    return opened
+
+
+def stem(name: str, generation: int) -> str:
+    """``part-00017``; after a retry, which leaves the first WARC file as it is, ``part-00017.2``."""
+    return name if generation == 1 else f"{name}.{generation}"
+
+
+def _journal(folder: Path, name: str) -> Path:
+    return folder / f"{name}.journal"
+
+
+def _cut(part: OpenPart) -> int:
+    """Cuts off what no line accounts for, and lines whose records are damaged; returns the WARC's length."""
+    part.warc_path.touch()
+    journal_path = _journal(part.folder, part.name)
+    with part.warc_path.open("r+b") as warc, journal_path.open("r+b") as journal:
+        end, good = 0, len(journal.readline())
+        for raw in journal:
+            line = _whole_line(raw)
+            if line is None or line.end < end or _checksum(warc, line.end - end) != line.checksum:
+                break
+            end, good = line.end, good + len(raw)
+        journal.truncate(good)
+        warc.truncate(end)
+    return end
+
+
+def _whole_line(raw: bytes) -> Line | None:
+    """A journal's line; None where it is torn."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        return _lines.decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def checksum(records: bytes) -> int:
+    """The XXH3 of bytes as a journal's lines have it; 0 of none."""
+    return xxhash.xxh3_64_intdigest(records) if records else 0
+
+
+def _checksum(file: Any, length: int) -> int:
+    """That of the next bytes of a file; of fewer, where it ends."""
+    digest, left = xxhash.xxh3_64(), length
+    while left and (chunk := file.read(min(left, _CHUNK))):
+        digest.update(chunk)
+        left -= len(chunk)
+    return digest.intdigest() if length else 0
