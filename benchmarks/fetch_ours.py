@@ -4,13 +4,14 @@ The time is that of the crawl from its first look at the links to the last part'
 """
 
 import argparse
+import asyncio
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 import numpy as np
@@ -21,8 +22,8 @@ import xxhash
 
 from benchmarks.fetch_aiohttp import peak_bytes
 from pipeline.config import FetchSettings
-from pipeline.fetch import ledger, spool, web
-from pipeline.fetch.ledger import FETCHED, Entry
+from pipeline.fetch import spool, web
+from pipeline.fetch.ledger import FETCHED
 from pipeline.fetch.plan import plan
 from pipeline.fetch.writer import Writer
 from pipeline.records import LINKS
@@ -86,9 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--stop-after", type=int, default=0, help="seconds; 0: at the end")
-    parser.add_argument(
-        "--without-records", action="store_true", help="write the journal, and no WARC record"
-    )
+    parser.add_argument("--without-writing", action="store_true", help="forget what has been fetched")
     arguments = parser.parse_args()
     run = Folder(str(arguments.run))
     links = read_manifest(run / "links")
@@ -99,13 +98,23 @@ def main() -> None:
         signal.signal(signal.SIGALRM, lambda *_: _stop(job))
         signal.alarm(arguments.stop_after)
     started = time.monotonic()
-    with mock.patch.object(web, "Writer", _WithoutRecords if arguments.without_records else Writer):
-        for group in web.groups(job, plan(job).parts):
-            web.crawl(job, group)
-    print(json.dumps(_result(job, time.monotonic() - started)))
+    if arguments.without_writing:
+        with mock.patch.multiple(web, Writer=_Forgetful, finish=lambda *_: None):
+            _crawl(job)
+        result: dict[str, float] = {"pages": _Forgetful.num_pages, "bytes": _Forgetful.num_bytes}
+    else:
+        _crawl(job)
+        result = _result(job)
+    result |= {"seconds": time.monotonic() - started, "peak_bytes": peak_bytes()}
+    print(json.dumps(result))
 
 
-def _result(job: Job, seconds: float) -> dict[str, float]:
+def _crawl(job: Job) -> None:
+    for group in web.groups(job, plan(job).parts):
+        web.crawl(job, group)
+
+
+def _result(job: Job) -> dict[str, float]:
     pages = num_bytes = 0
     longest_s = 0.0
     for path in Path(job.folder.path()).glob("*.ledger.parquet"):
@@ -114,13 +123,7 @@ def _result(job: Job, seconds: float) -> dict[str, float]:
         pages += fetched.num_rows
         num_bytes += pc.sum(fetched["bytes"]).as_py() or 0
         longest_s = max(longest_s, pc.max(rows["seconds"]).as_py() or 0.0)
-    return {
-        "pages": pages,
-        "bytes": num_bytes,
-        "seconds": seconds,
-        "longest_s": longest_s,
-        "peak_bytes": peak_bytes(),
-    }
+    return {"pages": pages, "bytes": num_bytes, "longest_s": longest_s}
 
 
 def _stop(job: Job) -> None:
@@ -131,11 +134,33 @@ def _stop(job: Job) -> None:
     os._exit(0)
 
 
-class _WithoutRecords(Writer):
-    """Settles links as ever, and packs and writes nothing of what they brought."""
+class _Forgetful(Writer):
+    """Starts no process, and forgets every try at once."""
 
-    def _fetched(self, _sink: Any, _number: int, _part: Any, item: Any) -> Entry:
-        return ledger.entry(item.link.id, item.link.url, item.attempt, item.outcome)
+    num_pages = 0
+    num_bytes = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing was written."""
+
+    async def put(self, one: Any) -> None:
+        """Counts it, and no more."""
+        type(self).num_pages += one.outcome.refusal is None
+        type(self).num_bytes += one.num_bytes
+        part = self._parts[one.link.part]
+        part.num_left -= one.final
+        if one.final and not part.num_left:
+            self._complete(one.link.part)
+
+    async def flush(self) -> None:
+        """Nothing waits."""
+
+    async def watch(self) -> None:
+        """Nobody is there to be heard."""
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

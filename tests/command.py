@@ -11,10 +11,10 @@ def webtext(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
-def start_build(cwd: Path) -> subprocess.Popen[bytes]:
+def start_build(cwd: Path, *options: str) -> subprocess.Popen[bytes]:
     """Starts ``webtext build webtext.toml`` in a process group of its own, to be killed as a whole."""
     return subprocess.Popen(
-        [sys.executable, "-m", "webtext", "build", "webtext.toml"],
+        [sys.executable, "-m", "webtext", "build", "webtext.toml", *options],
         cwd=cwd,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -142,8 +142,8 @@ def test_records_are_read_alike_by_others_and_found_by_ledger_and_index(site: Si
         "org,example,b)/go",
         "org,example,b)/there",
     ]
-    assert f'"offset": "{rows[f"{B}/go"]["offset"]}"' in lines[2]
-    assert '"status": "302"' in lines[1]
+    assert f'"offset":"{rows[f"{B}/go"]["offset"]}"' in lines[2]
+    assert '"status":"302"' in lines[1]
 
 
 def test_a_domain_is_asked_one_thing_at_a_time_with_a_pause_between(site: Site, tmp_path: Path) -> None:

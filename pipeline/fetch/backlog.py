@@ -14,17 +14,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from pipeline.fetch.tries import Link
+
 _CHUNK = 4096  # bytes read of a domain at once
-
-
-class Link(NamedTuple):
-    """A link that is due: its part's number in this crawl, and the number of the try."""
-
-    part: int
-    id: str
-    url: str
-    domain: str
-    attempt: int
 
 
 class Start(NamedTuple):

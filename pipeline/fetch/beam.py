@@ -1,5 +1,6 @@
 """fetch in Beam: groups of parts that are crawled, or WARC files' indexes and then the copies."""
 
+import os
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -9,6 +10,7 @@ from pipeline.fetch.captures import index_part
 from pipeline.fetch.copies import copy_part
 from pipeline.fetch.plan import INDEX
 from pipeline.fetch.progress import clear
+from pipeline.fetch.spool import directory, lock
 from pipeline.fetch.web import crawl, groups
 from pipeline.stages import Job, Planned
 
@@ -32,5 +34,7 @@ def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     """Links to pages."""
     if job.settings.source == "warc":
         return FetchFromWarcs(job, todo)
+    folder = directory(job.folder)
+    os.close(lock(folder, alone=True))
     clear(job.folder)
     return DoParts(job, groups(job, todo), crawl)

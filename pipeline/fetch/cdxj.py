@@ -1,13 +1,15 @@
 """CDXJ: an index of WARC records by their URL in sort-friendly form (SURT), as pywb and others read it."""
 
-import json
 import re
 from datetime import UTC, datetime
 
 import can_ada
+import msgspec
 
 from pipeline.fetch.response import media_type
 
+_encoder = msgspec.json.Encoder()
+_SIGNS = str.maketrans("", "", "-:T")
 _WWW = re.compile(r"^www\d*\.")
 
 
@@ -57,8 +59,8 @@ def line(
         "offset": str(offset),
         "filename": filename,
     }
-    stamp = date.astimezone(UTC).strftime("%Y%m%d%H%M%S")
-    return f"{surt(url)} {stamp} {json.dumps(values)}"
+    stamp = date.astimezone(UTC).isoformat()[:19].translate(_SIGNS)
+    return f"{surt(url)} {stamp} {_encoder.encode(values).decode()}"
 
 
 def encode(lines: list[str]) -> bytes:

@@ -33,6 +33,8 @@ class Decoder:
         self.truncated = False
         self._limit = limit
         self._num_taken = 0
+        self._head = b""  # behind a member of gzip, too little to tell whether another follows
+        self._is_over = False
         self._coding = {"x-gzip": "gzip", "identity": ""}.get(coding, coding)
         self._unpacker = isal_zlib.decompressobj(_GZIP) if self._coding == "gzip" else None
 
@@ -60,9 +62,10 @@ class Decoder:
         try:
             while data:
                 if self._unpacker.eof:
-                    if self._coding != "gzip" or not data.startswith(_GZIP_MAGIC):
-                        return  # what follows the end is of no use to browsers either
-                    self._unpacker = isal_zlib.decompressobj(_GZIP)  # a further member, RFC 1952 (2.2)
+                    data = self._next_member(data)
+                    if not data:
+                        return
+                    self._unpacker = isal_zlib.decompressobj(_GZIP)
                 room = self._limit - len(self.body)
                 piece = self._unpacker.decompress(data, min(room, _PIECE) + 1)
                 data = self._unpacker.unused_data if self._unpacker.eof else self._unpacker.unconsumed_tail
@@ -72,3 +75,17 @@ class Decoder:
                     return
         except _DAMAGE as error:
             raise CodingError(str(error)) from error
+
+    def _next_member(self, data: bytes) -> bytes:
+        """The beginning of a further member (RFC 1952, 2.2); empty where there is none, or not yet."""
+        data, self._head = self._head + data, b""
+        self._is_over = self._is_over or self._coding != "gzip"
+        if self._is_over:
+            return b""
+        if data.startswith(_GZIP_MAGIC):
+            return data
+        if _GZIP_MAGIC.startswith(data):
+            self._head = data
+        else:
+            self._is_over = True  # what follows the end is of no use to browsers either
+        return b""

@@ -15,7 +15,7 @@ from pipeline.fetch.finish import entries_of, last_tries
 from pipeline.fetch.ledger import FETCHED, Entry
 from pipeline.fetch.rescue import DeadLink, Rescued, Rescuer, is_dead
 from pipeline.fetch.spool import OpenPart
-from pipeline.fetch.writer import Rescue
+from pipeline.fetch.tries import Rescue
 from pipeline.stages import Job, Planned
 
 _AT_ONCE = 4  # links; an archive takes one request at a time, whoever asks

@@ -5,35 +5,27 @@ another domain waits there.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline import urls
 from pipeline.config import FetchSettings
 from pipeline.fetch import politeness, response, robots
-from pipeline.fetch.backlog import Link
 from pipeline.fetch.client import Client, guard
 from pipeline.fetch.exchange import Exchange, Failure, Headers, Outcome, Refusal
 from pipeline.fetch.frontier import MAX_PARKED, Domain, Errand, Frontier, RobotsErrand
+from pipeline.fetch.pauses import Pauses
 from pipeline.fetch.politeness import Host, is_throttled, may_pass, retry_after_s
 from pipeline.fetch.robots import Robots
+from pipeline.fetch.tries import Link, Settled
 from pipeline.hosts import domain_hash, parents
 from pipeline.records import Reason
 
 _REDIRECT_BODY_BYTES = 64 * 1024
 _MAX_UNASKED = 64  # links settled without a request before others have their turn
 _MAX_WAITING_KEPT = 512  # domains that wait: with more, keeping their connections open costs too much
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What became of a try, and whether it was the link's last."""
-
-    link: Link
-    attempt: int
-    outcome: Outcome
-    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +50,7 @@ class Fetcher:
         settings: The stage's.
         frontier: Where domains and errands wait.
         opted_out: Where no redirect may lead.
+        pauses: Those that hosts have asked for, in an earlier crawl too.
         settle: Told of every try; it may take its time where writing falls behind.
     """
 
@@ -67,14 +60,30 @@ class Fetcher:
         settings: FetchSettings,
         frontier: Frontier,
         opted_out: OptedOut,
+        pauses: Pauses,
         settle: Callable[[Settled], Awaitable[None]],
     ) -> None:
         self._client = client
         self._settings = settings
         self._frontier = frontier
         self._opted_out = opted_out
+        self._pauses = pauses
         self._settle = settle
-        self._now = asyncio.get_running_loop().time
+        self._now = frontier.now
+
+    def keep_pauses(self) -> None:
+        """Goes on with what is left of the pauses that hosts have asked for before."""
+        now = time.time()
+        for origin, pause in self._pauses.read().items():
+            url, left_s = urls.parse(f"{origin}/"), pause.left_s(now)
+            if url is None or not left_s:
+                continue
+            domain = self._frontier.domain(url.domain)
+            if left_s > self._settings.max_pause_s:
+                domain.host(origin).throttled(left_s, self._settings)
+            else:
+                domain.not_before = max(domain.not_before, self._now() + left_s)
+            self._frontier.schedule(domain)
 
     async def work(self) -> None:
         """Takes turns until every link is settled."""
@@ -170,12 +179,13 @@ class Fetcher:
 
     async def _throttled(self, domain: Domain, host: Host, errand: Errand, answer: Exchange) -> None:
         """A host that has too many requests is asked for the same again, when it says."""
-        status, headers = answer.response.status, answer.response.headers
-        pause_s = host.throttled(retry_after_s(headers, datetime.now(UTC)), self._settings)
+        status = answer.response.status
+        pause_s = self._rest(host, answer)
         domain.not_before = max(domain.not_before, self._now() + pause_s)
         refusal = Refusal(Reason.RATE_LIMITED, f"HTTP {status}", status)
         if host.dead is not None:
-            await self._done(errand, host.dead)
+            errand.way.append(answer)
+            await self._done(errand, replace(host.dead, status=status))
             return
         outcome = Outcome((*errand.way, answer), refusal, robots=errand.robots)
         await self._settle(Settled(errand.link, errand.attempt, outcome, final=False))
@@ -186,19 +196,20 @@ class Fetcher:
         """Ends a try; the link is tried again later, where that may help."""
         outcome = Outcome(tuple(errand.way), refusal, failure, errand.robots)
         link = errand.link
-        num_tries = errand.attempt - link.attempt + 1
         home = self._frontier.domain(link.domain)
         again = (
             refusal is not None
             and may_pass(refusal)
-            and num_tries < self._settings.tries
+            and errand.num_failed + 1 < self._settings.tries
             and len(home.parked) < MAX_PARKED
         )
         await self._settle(Settled(link, errand.attempt, outcome, final=not again))
         if not again:
             self._frontier.settled()
             return
-        fresh = Errand(link, urls.parse(link.url), attempt=errand.attempt + 1)
+        fresh = Errand(
+            link, urls.parse(link.url), attempt=errand.attempt + 1, num_failed=errand.num_failed + 1
+        )
         self._frontier.park(home, fresh, self._now() + self._settings.retry_wait_s)
 
     async def _ask_robots(self, domain: Domain, errand: RobotsErrand) -> None:
@@ -234,9 +245,7 @@ class Fetcher:
         """A robots.txt that could not be had is asked for again, until its host is given up."""
         host = errand.host
         if refusal.reason is Reason.RATE_LIMITED and isinstance(answer, Exchange):
-            pause_s = host.throttled(
-                retry_after_s(answer.response.headers, datetime.now(UTC)), self._settings
-            )
+            pause_s = self._rest(host, answer)
         else:
             pause_s = host.failed(refusal, self._settings)
         if host.dead is not None or not (may_pass(refusal) or refusal.reason is Reason.RATE_LIMITED):
@@ -245,6 +254,14 @@ class Fetcher:
             return
         domain.not_before = max(domain.not_before, self._now() + pause_s)
         domain.errands.appendleft(errand)
+
+    def _rest(self, host: Host, answer: Exchange) -> float:
+        """Notes that a host has too many requests; the pause in seconds."""
+        now = datetime.now(UTC)
+        asked_s = retry_after_s(answer.response.headers, now)
+        if asked_s:
+            self._pauses.add(_origin_of(answer.url), asked_s, now.timestamp())
+        return host.throttled(asked_s, self._settings)
 
     def _learn(self, errand: RobotsErrand, rules: Robots) -> None:
         errand.host.robots = rules
@@ -295,5 +312,8 @@ def _failure_of_robots(answer: Exchange | Failure) -> Refusal | None:
 
 def _origin(url: urls.Url) -> str:
     """``https://host:port`` of a URL."""
-    scheme, _, rest = response.asked_address(url.href).partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}"
+    return _origin_of(response.asked_address(url.href))
+
+
+def _origin_of(asked: str) -> str:
+    return asked[: asked.index("/", asked.index("://") + 3)]

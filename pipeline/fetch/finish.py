@@ -33,7 +33,7 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
     writer = PartWriter(job.folder, part.name, part.header.fingerprint)
     writer.keep(kept)
     if part.num_bytes or not kept:
-        writer.adopt(part.warc, part.warc_path, num_records)
+        writer.adopt(part.warc, part.second_name(), num_records)
     with writer.open_named(f"{part.stem}{CDXJ_SUFFIX}") as sink:
         sink.write(cdxj.encode(lines))
     writer.rows(len(lines))

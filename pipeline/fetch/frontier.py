@@ -6,14 +6,16 @@ at once that connections always find a ready one; of the others nothing is in me
 
 import asyncio
 import heapq
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from pipeline.fetch.backlog import Link, Queue, Start
+from pipeline.fetch.backlog import Queue, Start
 from pipeline.fetch.exchange import Exchange
 from pipeline.fetch.politeness import Host
+from pipeline.fetch.tries import Link
 from pipeline.urls import Url
 
 MAX_PARKED = 256  # links of a domain that wait for another try
@@ -30,6 +32,7 @@ class Errand:
     way: list[Exchange] = field(default_factory=list)
     robots: str | None = None  # the decision for its last URL
     attempt: int = 1  # the number of its try, in the ledger
+    num_failed: int = 0  # tries of this crawl whose failure may pass
 
 
 @dataclass(slots=True)
@@ -47,7 +50,7 @@ class Domain:
     """A registrable domain: what is to be asked of it, and when it may be asked again.
 
     Attributes:
-        not_before: The event loop's time before which nothing is asked.
+        not_before: The time, by the frontier's clock, before which nothing is asked.
         waits: Whether a robots.txt of it is on its way: until it is there, no page is asked.
         errands: What came here by a redirect, or is to be asked again: before the queue.
         parked: Links that wait for another try, as a heap by their time.
@@ -110,6 +113,7 @@ class Frontier:
         max_open: How many domains have their queues open at once.
         resumed: Whether the crawl goes on: its last requests may have been made a moment ago, so every
             domain begins with its pause.
+        clock: Seconds that only grow; a loop's own may lag behind by what its callbacks take.
     """
 
     def __init__(
@@ -121,20 +125,23 @@ class Frontier:
         num_links: int,
         max_open: int,
         resumed: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._starts = starts
         self._open_queue = open_queue
         self._delay_s = delay_s
         self._max_open = max_open
         self._resumed = resumed
-        self._clock = asyncio.get_running_loop()
-        self._begun = self._clock.time()
+        self.now = clock
+        self._loop = asyncio.get_running_loop()
+        self._begun = clock()
         self._domains: dict[str, Domain] = {}
         self._idle: OrderedDict[str, Domain] = OrderedDict()
         self._ready: list[tuple[int, int, int, Domain]] = []
         self._waiting: list[tuple[float, int, int, Domain]] = []
         self._takers: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._rings_at = 0.0
         self._numbers = count()
         self._num_open = 0
         self.num_left = num_links
@@ -169,7 +176,7 @@ class Frontier:
                     domain.at_work = True
                     self.num_at_work += 1
                     return domain
-            taker = self._clock.create_future()
+            taker = self._loop.create_future()
             self._takers.append(taker)
             self._set_timer()
             await taker
@@ -196,7 +203,7 @@ class Frontier:
             if not domain.waits:
                 self._idle[domain.name] = domain
                 self._forget()
-        elif at <= self._clock.time():
+        elif at <= self.now():
             self._make_ready(domain)
         else:
             heapq.heappush(self._waiting, (at, next(self._numbers), domain.turn, domain))
@@ -242,7 +249,7 @@ class Frontier:
         if len(self._idle) <= _MAX_IDLE:
             return
         name, domain = next(iter(self._idle.items()))
-        if domain.not_before <= self._clock.time():
+        if domain.not_before <= self.now():
             del self._idle[name], self._domains[name]
         else:
             self._idle.move_to_end(name)
@@ -252,7 +259,7 @@ class Frontier:
         self._release()
 
     def _wake_due(self) -> None:
-        now = self._clock.time()
+        now = self.now()
         while self._waiting and self._waiting[0][0] <= now:
             _, _, turn, domain = heapq.heappop(self._waiting)
             if turn == domain.turn and not domain.at_work:
@@ -261,14 +268,16 @@ class Frontier:
     def _set_timer(self) -> None:
         if not self._waiting:
             return
-        due = self._waiting[0][0]
-        if self._timer is not None and not self._timer.cancelled():
-            if self._clock.time() < self._timer.when() <= due:
+        due, now = self._waiting[0][0], self.now()
+        if self._timer is not None:
+            if now < self._rings_at <= due:
                 return
             self._timer.cancel()
-        self._timer = self._clock.call_at(due, self._ring)
+        self._rings_at = due
+        self._timer = self._loop.call_later(max(0.0, due - now), self._ring)
 
     def _ring(self) -> None:
+        self._timer = None
         self._wake_due()
         if self._takers:
             self._set_timer()

@@ -3,10 +3,10 @@
 import time
 from collections import Counter, deque
 
-from pipeline.fetch.fetcher import Settled
 from pipeline.fetch.frontier import Frontier
 from pipeline.fetch.progress import Figures
 from pipeline.fetch.schedule import eta_s
+from pipeline.fetch.tries import Settled
 
 _WINDOW_S = 30.0
 

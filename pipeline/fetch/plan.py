@@ -9,7 +9,7 @@ from pipeline.errors import InputError
 from pipeline.fetch.indexes import source_digest
 from pipeline.fetch.spool import directory, read_header
 from pipeline.inputs import expand
-from pipeline.runs import File, Part
+from pipeline.runs import File, Part, finished
 from pipeline.stages import Job, Plan, Planned, part_name
 
 INDEX = "index"
@@ -38,10 +38,12 @@ def _needed_by_retries(job: Job, parts: Sequence[Planned]) -> frozenset[str]:
     """The files of parts that are being tried again: they are the new parts' too."""
     folder = directory(job.folder)
     headers = [(part, read_header(folder, part.name)) for part in parts]
+    again = {part.name: part.fingerprint for part, header in headers if header and header.base}
+    done = finished(job.folder, again) if again else {}  # a kill may have left their journals
     return frozenset(
         file.name
         for part, header in headers
-        if header and header.base and header.fingerprint == part.fingerprint
+        if header and header.base and header.fingerprint == part.fingerprint and part.name not in done
         for file in Part.from_json(header.base).files
     )
 

@@ -39,7 +39,7 @@ class Host:
 
     Attributes:
         robots: None until robots.txt has been asked for, and again once it is too old.
-        robots_until: When its rules are too old, by the event loop's clock.
+        robots_until: When its rules are too old, by the crawl's clock.
         dead: Why it is given up; None while it is not.
     """
 

@@ -81,6 +81,8 @@ def asked_address(href: str) -> str:
     >>> asked_address("https://user:word@example.com/a?b#c")
     'https://example.com/a?b'
     """
+    if "#" not in href and "@" not in href:
+        return href
     scheme, _, rest = href.partition("#")[0].partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

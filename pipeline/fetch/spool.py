@@ -2,12 +2,14 @@
 
 What a try brought is appended to the part's WARC file, and then a line about it to the journal. A kill loses
 what is in no line; whatever the files end with that no line accounts for is cut off when they are opened
-again. When all links of a part are settled, its files become the part's, and the sidecar comes last.
+again. Each line begins with its own checksum, so that one that is damaged is as one that is torn. When all
+links of a part are settled, its files become the part's, and the sidecar comes last.
 
 The files stand in ``pages/open``. Where the run is on an object store, which cannot append, they stand on the
 local disk: a crawl that is killed goes on from them on the same machine.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -26,6 +28,7 @@ from pipeline.runs import Folder
 from pipeline.stages import Planned
 
 _CHUNK = 1 << 20
+_SEAL_BYTES = 17  # of a journal's line: its checksum, and a space
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,11 +77,25 @@ def discard(pages: Folder) -> None:
     shutil.rmtree(directory(pages), ignore_errors=True)
 
 
+def lock(folder: Path, *, alone: bool = False) -> int:
+    """A descriptor that keeps a lock on the open parts: shared by those who write, until they are gone.
+
+    Args:
+        folder: Where the open parts are.
+        alone: Wait until nobody writes any more: the process that writes may outlive a crawl for a moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    return descriptor
+
+
 def read_header(folder: Path, name: str) -> Header | None:
     """The header of an open part; None if there is no such part, or its journal cannot be read."""
     try:
         with _journal(folder, name).open("rb") as file:
-            return _headers.decode(file.readline())
+            data = _unsealed(file.readline())
+        return None if data is None else _headers.decode(data)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
@@ -92,7 +109,7 @@ class OpenPart:
         num_left: Links without a last try yet.
     """
 
-    folder: Path
+    folder: str
     name: str
     header: Header
     num_bytes: int = 0
@@ -111,7 +128,7 @@ class OpenPart:
     @property
     def warc_path(self) -> Path:
         """Where its WARC file stands."""
-        return self.folder / f"{self.name}.warc.gz"
+        return Path(self.folder) / f"{self.name}.warc.gz"
 
     def append(self, records: bytes, lines: Iterable[Line]) -> None:
         """Appends records, then the lines about them."""
@@ -120,16 +137,35 @@ class OpenPart:
                 file.write(records)
             self.num_bytes += len(records)
         with _journal(self.folder, self.name).open("ab") as file:
-            file.write(b"".join(_encoder.encode(line) + b"\n" for line in lines))
+            file.write(b"".join(_sealed(_encoder.encode(line)) for line in lines))
 
     def lines(self) -> Iterator[Line]:
         """The tries so far, in their order."""
         with _journal(self.folder, self.name).open("rb") as file:
             file.readline()
-            yield from map(_lines.decode, file)
+            for raw in file:
+                yield _lines.decode(raw[_SEAL_BYTES:])
+
+    def second_name(self) -> Path:
+        """A further name of its WARC file, to be moved: a kill before the sidecar leaves the file here.
+
+        On a file system without hard links it is the file itself, which such a kill then costs.
+        """
+        path = self._second_path
+        path.unlink(missing_ok=True)
+        try:
+            path.hardlink_to(self.warc_path)
+        except OSError:
+            return self.warc_path
+        return path
+
+    @property
+    def _second_path(self) -> Path:
+        return Path(self.folder) / f"{self.name}.finished.warc.gz"
 
     def remove(self) -> None:
         """Takes its files away."""
+        self._second_path.unlink(missing_ok=True)
         self.warc_path.unlink(missing_ok=True)
         _journal(self.folder, self.name).unlink(missing_ok=True)
 
@@ -140,7 +176,7 @@ def begin(folder: Path, name: str, header: Header) -> None:
     (folder / f"{name}.warc.gz").unlink(missing_ok=True)
     temporary = folder / f"{name}.journal.tmp"
     with temporary.open("wb") as file:
-        file.write(_encoder.encode(header) + b"\n")
+        file.write(_sealed(_encoder.encode(header)))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(_journal(folder, name))
@@ -152,7 +188,7 @@ def open_part(folder: Path, part: Planned) -> OpenPart:
     if header is None or header.fingerprint != part.fingerprint:
         header = Header(fingerprint=part.fingerprint)
         begin(folder, part.name, header)
-    opened = OpenPart(folder, part.name, header)
+    opened = OpenPart(str(folder), part.name, header)
     opened.num_bytes = _cut(opened)
     return opened
 
@@ -162,8 +198,8 @@ def stem(name: str, generation: int) -> str:
     return name if generation == 1 else f"{name}.{generation}"
 
 
-def _journal(folder: Path, name: str) -> Path:
-    return folder / f"{name}.journal"
+def _journal(folder: Path | str, name: str) -> Path:
+    return Path(folder) / f"{name}.journal"
 
 
 def _cut(part: OpenPart) -> int:
@@ -183,13 +219,23 @@ def _cut(part: OpenPart) -> int:
 
 
 def _whole_line(raw: bytes) -> Line | None:
-    """A journal's line; None where it is torn."""
-    if not raw.endswith(b"\n"):
-        return None
+    """A journal's line; None where it is torn or damaged."""
+    data = _unsealed(raw)
     try:
-        return _lines.decode(raw)
+        return None if data is None else _lines.decode(data)
     except msgspec.DecodeError:
         return None
+
+
+def _sealed(data: bytes) -> bytes:
+    """A journal's line: the XXH3 of what it says, in hex, and that."""
+    return b"%016x %s\n" % (xxhash.xxh3_64_intdigest(data), data)
+
+
+def _unsealed(raw: bytes) -> bytes | None:
+    """What a journal's line says; None where it is torn or damaged."""
+    data = raw[_SEAL_BYTES:-1]
+    return data if raw == _sealed(data) else None
 
 
 def checksum(records: bytes) -> int:
