@@ -62,6 +62,8 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.beam_share
 	$(BIN)/python -m benchmarks.collect
 	$(BIN)/python -m benchmarks.link
+	$(BIN)/python -m benchmarks.fetch
+	$(BIN)/python -m benchmarks.hostile
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--extra inspect --extra reddit --group build

@@ -349,7 +349,7 @@ def _http(status: int, body: bytes, content_type: str = _HTML, **headers: str) -
 
 def _head(status: int, fields: Mapping[str, str]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status} As it is\r\n{lines}\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status} As it is\r\n{lines}\r\n".encode()
 
 
 def _chunk(data: bytes) -> bytes:

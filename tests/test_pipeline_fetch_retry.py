@@ -222,6 +222,9 @@ def test_dead_links_are_tried_again_from_an_archive(site: Site, tmp_path: Path) 
     rows = {(row["url"], row["attempt"]): row for row in ledger}
     assert rows.keys() == {(PAGE, 1), (PAGE, 2), (unknown, 1), (unknown, 2), (GOOD, 1)}
     found = rows[PAGE, 2]
+    assert found["warc"] == "part-00000.2.warc.gz"
+    kept = manifest.parts[0].file(".2.warc.gz")
+    assert found["offset"] + found["length"] <= kept.bytes == job.folder.sizes()[kept.name]
     assert (found["outcome"], found["source"]) == ("fetched", "wayback")
     assert f"{found['fetched']:%Y%m%d%H%M%S}" == "20191206120000"
     refused = rows[unknown, 2]

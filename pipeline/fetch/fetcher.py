@@ -265,7 +265,7 @@ class Fetcher:
 
     def _learn(self, errand: RobotsErrand, rules: Robots) -> None:
         errand.host.robots = rules
-        errand.host.robots_until = self._now() + robots.KEPT_S
+        errand.host.robots_until = self._now() + rules.kept_s
         owner = errand.owner
         owner.waits = False
         if rules.crawl_delay_s <= self._settings.max_crawl_delay_s:  # else nothing is asked

@@ -32,7 +32,7 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
     entries.sort(key=lambda entry: (entry.id, entry.attempt))
     writer = PartWriter(job.folder, part.name, part.header.fingerprint)
     writer.keep(kept)
-    if part.num_bytes or not kept:
+    if not kept or part.warc_path.stat().st_size:
         writer.adopt(part.warc, part.second_name(), num_records)
     with writer.open_named(f"{part.stem}{CDXJ_SUFFIX}") as sink:
         sink.write(cdxj.encode(lines))

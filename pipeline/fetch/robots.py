@@ -11,6 +11,7 @@ AGENT = "webtext"  # the product token that robots.txt may name
 MAX_BYTES = 512 * 1024  # the RFC asks for 500 KiB at least
 MAX_REDIRECTS = 5
 KEPT_S = 24 * 3600.0  # the RFC's most; a crawl of weeks asks again
+FAILED_KEPT_S = 3600.0  # that it could not be had
 
 ALLOWED, DISALLOWED, NONE, UNREACHABLE = "allowed", "disallowed", "none", "unreachable"
 
@@ -22,6 +23,11 @@ class Robots:
     rules: Protego | None = None
     barred: Refusal | None = None
     crawl_delay_s: float = 0.0  # the pause between requests that the host asks of us
+
+    @property
+    def kept_s(self) -> float:
+        """How long they hold, in seconds."""
+        return KEPT_S if self.barred is None else FAILED_KEPT_S
 
     def refusal(self, url: str, max_crawl_delay_s: float) -> Refusal | None:
         """Why a URL of the host may not be asked; None if it may."""

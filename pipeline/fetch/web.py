@@ -95,7 +95,7 @@ def _fill(backlog: Backlog, job: Job, group: Group, opened: Sequence[OpenPart]) 
     links, resumed, num_links = job.folder_of("link"), False, 0
     for number, (planned, part) in enumerate(zip(group.parts, opened, strict=True)):
         tried = {line.entry.id: 0 if line.final else line.entry.attempt + 1 for line in part.lines()}
-        resumed = resumed or bool(tried)
+        resumed = resumed or bool(tried) or part.header.base is not None
         table = links.read_table(planned.spec["links"], columns=["id", "url", "domain"])
         num_links += table.num_rows if part.header.due is None else len(part.header.due)
         if part.header.source == "web":
@@ -179,7 +179,7 @@ class _Crawl:
         await dead_links.rescue(number, planned, part)
         await writer.flush()
         async with room:
-            seconds = time.monotonic() - self._started
+            seconds = (time.monotonic() - self._started) / len(self._opened)  # its share
             await asyncio.to_thread(finish, self._job, part, seconds)
 
     async def _tell(self, frontier: Frontier) -> None:
