@@ -64,7 +64,7 @@ def crawl(folder: Path, web: Running, num_kills: int, seed: int = 7) -> Crawled:
     description = web.web
     complaints = [
         *asked_too_often(log, description.delays(DELAY_S)),
-        *asked_in_pause(log),
+        *asked_in_pause(log, kills=kills),
         *forbidden(log, description),
         *asked_twice(log, description, kills=kills),
         *private(log, description),

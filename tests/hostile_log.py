@@ -84,15 +84,28 @@ def asked_too_often(
     return found
 
 
-def asked_in_pause(log: Iterable[Asked], *, tolerance_s: float = _TOLERANCE_S) -> list[str]:
-    """Requests to a host within the time for which it had asked for patience (Retry-After)."""
+def asked_in_pause(
+    log: Iterable[Asked],
+    *,
+    tolerance_s: float = _TOLERANCE_S,
+    kills: Sequence[float] = (),
+    in_flight_s: float = 1.0,
+) -> list[str]:
+    """Requests to a host within the time for which it had asked for patience (Retry-After).
+
+    Args:
+        log: The log.
+        tolerance_s: By how much a pause may be too short.
+        kills: When the crawler was killed, as for :func:`asked_twice`: it may not have heard of the pause.
+        in_flight_s: Seconds.
+    """
     found = []
     until: dict[str, float] = {}
     for one in sorted(log, key=lambda one: one.began):
         early_s = until.get(one.host, one.began) - one.began
         if early_s > tolerance_s:
             found.append(f"{_name(one)} {early_s:.3f} s too early")
-        if one.pause_s:
+        if one.pause_s and not _lost(one, kills, in_flight_s):
             until[one.host] = max(until.get(one.host, 0.0), one.ended + one.pause_s)
     return found
 
@@ -133,8 +146,12 @@ def asked_twice(
     for one in log:
         known = (one.host, one.path) in web.pages
         good = one.complete and one.status not in (429, 503)
-        lost = any(one.began <= kill and one.ended > kill - in_flight_s for kill in kills)
-        if known and good and not lost and not web.may_be_asked_again(one.host, one.path):
+        if (
+            known
+            and good
+            and not _lost(one, kills, in_flight_s)
+            and not web.may_be_asked_again(one.host, one.path)
+        ):
             served[one.host, one.path].append(one)
     return [f"{_name(times[0])} {len(times)} times" for times in served.values() if len(times) > 1]
 
@@ -149,6 +166,11 @@ def private(log: Iterable[Asked], web: Web) -> list[str]:
 def indiscreet(log: Iterable[Asked]) -> list[str]:
     """Requests that carried cookies or credentials."""
     return [f"{_name(one)} with {', '.join(one.private)}" for one in log if one.private]
+
+
+def _lost(one: Asked, kills: Sequence[float], in_flight_s: float) -> bool:
+    """Whether a kill may have come before the crawler had written down what it was answered."""
+    return any(one.began <= kill and one.ended > kill - in_flight_s for kill in kills)
 
 
 def _end(one: Asked, lag_s: float) -> float:
