@@ -23,7 +23,8 @@ def record(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], re
 
 def _where() -> str:
     module = Path(sys.argv[0]).stem
-    arguments = "".join(f" {shlex.quote(argument)}" for argument in sys.argv[1:])
+    named = [Path(one).name if one.startswith("/") else one for one in sys.argv[1:]]  # no one machine's paths
+    arguments = "".join(f" {shlex.quote(one)}" for one in named)
     today = dt.datetime.now(dt.UTC).date()
     return (
         f"{today}, commit {_commit()}, {_cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}: "
