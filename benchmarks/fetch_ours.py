@@ -130,8 +130,19 @@ def _stop(job: Job) -> None:
     """Ends in the midst of the crawl, with how far it has come."""
     journals = spool.directory(job.folder).glob("*.journal")
     tries = sum(journal.read_bytes().count(b"\n") - 1 for journal in journals)
-    print(json.dumps({"pages": tries, "peak_bytes": peak_bytes()}), flush=True)
+    result = {"pages": tries, "peak_bytes": peak_bytes(), "shared_bytes": _proportional_bytes()}
+    print(json.dumps(result), flush=True)
     os._exit(0)
+
+
+def _proportional_bytes() -> int:
+    """What this process and the one that writes have in memory now, what they share counted once."""
+    children = Path("/proc/thread-self/children").read_text().split()
+    found = 0
+    for pid in ("self", *children):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found += 1024 * int(rollup.partition("\nPss:")[2].split()[0])
+    return found
 
 
 class _Forgetful(Writer):
