@@ -100,6 +100,10 @@ class Part:
                 return one
         raise KeyError(f"{self.name} has no file {suffix}")
 
+    def kind(self, file: File) -> str:
+        """What a file of this part is: its name's end, behind the part's and, after a retry, a number."""
+        return file.name.removeprefix(self.name).lstrip(".0123456789")
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in the sidecar."""
         return {

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.fetch.figures import LEDGER_SUFFIX
+from pipeline.fetch.ledger import LEDGER_SUFFIX, last_tries
 from pipeline.records import SHARD_DOCUMENTS
 from pipeline.recount import (
     LINK_COLUMNS,
@@ -73,11 +73,9 @@ class _Finished:
             yield from part.files
 
     def table(self, part: Part, suffix: str, columns: list[str]) -> pa.Table:
-        return self.folder.read_table(f"{part.name}{suffix}", columns)
-
-    def ledger(self, part: Part, columns: list[str]) -> pa.Table:
-        """Of a part of fetch; after a retry it has another name."""
-        return self.folder.read_table(part.file(LEDGER_SUFFIX).name, columns)
+        kind = suffix.removeprefix(".")
+        names = (file.name for file in part.files if part.kind(file) == kind)
+        return self.folder.read_table(next(names, f"{part.name}{suffix}"), columns)
 
 
 def _damage(folder: Folder, name: str, what: str) -> Problem:
@@ -290,9 +288,9 @@ def _check_pages(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
     one = stages["fetch"]
     for part in one.manifest.counted():
         name = part.file(LEDGER_SUFFIX).name
-        ledger = one.ledger(part, _LEDGER_COLUMNS).sort_by("attempt")
-        last = ledger.group_by("id", use_threads=False).aggregate([("outcome", "last")])
-        outcomes = Counter(last["outcome_last"].to_pylist())
+        ledger = one.table(part, LEDGER_SUFFIX, _LEDGER_COLUMNS)
+        last = last_tries(ledger)
+        outcomes = Counter(last["outcome"].to_pylist())
         counts = part.counts or Counts(0, 0)
         if outcomes.pop("fetched", 0) != counts.kept or outcomes != Counter(counts.rejected):
             yield one.problem(name, "the outcomes of its links are not those counted")
@@ -370,7 +368,7 @@ def _compare(
         yield one.problem(name, f"{len(strange):,} records have no match among the {what}, as {strange[0]}")
 
 
-def _check_descent(name: str, before: str) -> Callable[..., Iterator[Problem]]:
+def _check_descent(name: str, before: str, suffix: str) -> Callable[..., Iterator[Problem]]:
     """A check that each document of a stage is one of the stage before, with the same WARC record."""
 
     def check(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
@@ -384,13 +382,10 @@ def _check_descent(name: str, before: str) -> Callable[..., Iterator[Problem]]:
             if part.name not in parents:
                 yield one.problem(table, f"{before} has no part of this name")
                 continue
-            source = parents[part.name]
-            if before == "fetch":
-                among = parent.ledger(source, _REFERENCE)
-            else:
-                among = parent.table(source, ".parquet", _REFERENCE)
-            here = one.table(part, ".parquet", _REFERENCE)
-            yield from _compare(one, table, _references(here), _references(among), before)
+            among = _references(parent.table(parents[part.name], suffix, _REFERENCE))
+            yield from _compare(
+                one, table, _references(one.table(part, ".parquet", _REFERENCE)), among, before
+            )
 
     return check
 
@@ -485,8 +480,8 @@ _CONTENTS: Mapping[str, Callable[[Mapping[str, _Finished]], Iterator[Problem]]] 
     "collect": _check_submissions,
     "link": _check_links,
     "fetch": _check_pages,
-    "extract": _check_descent("extract", "fetch"),
-    "filter": _check_descent("filter", "extract"),
-    "dedupe": _check_descent("dedupe", "filter"),
+    "extract": _check_descent("extract", "fetch", LEDGER_SUFFIX),
+    "filter": _check_descent("filter", "extract", ".parquet"),
+    "dedupe": _check_descent("dedupe", "filter", ".parquet"),
     "shard": _check_shards,
 }

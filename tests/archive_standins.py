@@ -10,10 +10,9 @@ import gzip
 import io
 import json
 import re
-import threading
 import time
 from base64 import b32encode
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha1
@@ -27,12 +26,12 @@ from warcio.warcwriter import WARCWriter
 from pipeline.config import FetchSettings
 from pipeline.fetch.cdxj import surt
 from pipeline.fetch.client import Client
-from pipeline.fetch.rescue import DeadLink, Rescued, Rescuer
+from pipeline.fetch.rescue import Rescued, Rescuer
+from pipeline.fetch.trails import Wanted
 from pipeline.records import Reason
+from tests.on_a_thread import Handler, listening, on_a_thread
 
 WAYBACK, INDEX, DATA = "wayback.example.net", "index.example.net", "data.example.net"
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def at(stamp: str) -> datetime:
@@ -309,33 +308,14 @@ def silent() -> Handler:
 @contextlib.contextmanager
 def serving(standins: Standins) -> Iterator[Standins]:
     """Runs the stand-ins on a free port of loopback, on a thread of their own."""
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
 
-    async def start() -> web.ServerRunner:
-        server = web.Server(standins.answer)
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        standins.port = runner.addresses[0][1]
-        ready.set()
-        return runner
+    @contextlib.asynccontextmanager
+    async def service() -> AsyncIterator[None]:
+        async with listening(standins.answer) as standins.port:
+            yield
 
-    def serve() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    ready.wait(10)
-    try:
+    with on_a_thread(service()):
         yield standins
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 SITE = "http://www.example.com"
@@ -361,7 +341,7 @@ def settings(standins: Standins, *archives: str, **other: Any) -> FetchSettings:
     return FetchSettings(**{**standins.settings(), "rescue": archives, **other})
 
 
-def rescued(chosen: FetchSettings, links: Sequence[DeadLink]) -> list[Rescued]:
+def rescued(chosen: FetchSettings, links: Sequence[Wanted]) -> list[Rescued]:
     """What becomes of links that are rescued at once."""
 
     async def run() -> list[Rescued]:
@@ -372,11 +352,11 @@ def rescued(chosen: FetchSettings, links: Sequence[DeadLink]) -> list[Rescued]:
     return asyncio.run(run())
 
 
-def dead(url: str = PAGE, created: str | None = "20191201") -> DeadLink:
-    return DeadLink("id", url, at(created) if created else None)
+def dead(url: str = PAGE, created: str | None = "20191201") -> Wanted:
+    return Wanted("id", url, at(created) if created else None)
 
 
-def rescue(standins: Standins, archive: str, link: DeadLink, **other: Any) -> Rescued:
+def rescue(standins: Standins, archive: str, link: Wanted, **other: Any) -> Rescued:
     return rescued(settings(standins, archive, **other), [link])[0]
 
 

@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import ipaddress
 import struct
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import cast
+
+from tests.on_a_thread import on_a_thread
 
 _A, _AAAA = 1, 28
 _TYPES = {_A: "A", _AAAA: "AAAA"}
@@ -107,33 +108,21 @@ def serving(names: Mapping[str, Answer | Sequence[Answer]]) -> Iterator[NameServ
     """
     table = {name: (one,) if isinstance(one, Answer) else one for name, one in names.items()}
     server = NameServer(dict(table))
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
 
-    async def start() -> asyncio.DatagramTransport:
-        transport, _ = await loop.create_datagram_endpoint(
+    @contextlib.asynccontextmanager
+    async def service() -> AsyncIterator[None]:
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: _Protocol(server), local_addr=("127.0.0.1", 0)
         )
         server.port = transport.get_extra_info("sockname")[1]
-        ready.set()
-        return transport
+        try:
+            yield
+        finally:
+            transport.close()
+            await asyncio.sleep(0)  # so that the socket is closed
 
-    def serve() -> None:
-        asyncio.set_event_loop(loop)
-        transport = loop.run_until_complete(start())
-        loop.run_forever()
-        transport.close()
-        loop.run_until_complete(asyncio.sleep(0))  # so that the socket is closed
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    ready.wait(10)
-    try:
+    with on_a_thread(service()):
         yield server
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 class _Protocol(asyncio.DatagramProtocol):

@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,6 +35,7 @@ from tests.hostile_log import (
     read_log,
 )
 from tests.hostile_pages import ADDRESS, CANARY, Web
+from tests.on_a_thread import on_a_thread
 
 __all__ = [
     "Asked",
@@ -94,23 +94,14 @@ class Running:
 def serving(web: Web) -> Iterator[Served]:
     """Serves a web on a free port, on a thread of its own; at the end all of the log is there."""
     served = Served(web)
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
 
-    async def serve() -> None:
+    @contextlib.asynccontextmanager
+    async def service() -> AsyncIterator[None]:
         async with _listening(web, 0, served.log.append) as served.port:
-            ready.set()
-            await stop.wait()
+            yield
 
-    thread = threading.Thread(target=lambda: (loop.run_until_complete(serve()), loop.close()))
-    thread.start()
-    ready.wait(10)
-    try:
+    with on_a_thread(service()):
         yield served
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
 """What the tests of fetch share: a site on loopback under any host names, and a job made by hand."""
 
-import asyncio
 import contextlib
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +16,9 @@ from pipeline.config import FetchSettings
 from pipeline.records import LINKS
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import BY_NAME, Job, execute, part_name
+from tests.on_a_thread import Handler, listening, on_a_thread
 
 CREATED = datetime(2019, 12, 1, tzinfo=UTC)
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +82,14 @@ def redirect(to: str, status: int = 302) -> Handler:
 @contextlib.contextmanager
 def serving(site: Site, address: str = "127.0.0.1") -> Iterator[Site]:
     """Runs a site on its port of loopback, or a free one, on a thread of its own."""
-    loop = asyncio.new_event_loop()
-    ready = threading.Event()
 
-    async def start() -> web.ServerRunner:
-        runner = web.ServerRunner(web.Server(site.answer), handle_signals=False, shutdown_timeout=0.1)
-        await runner.setup()
-        listener = web.TCPSite(runner, address, site.port)
-        await listener.start()
-        site.port = runner.addresses[0][1]
-        ready.set()
-        return runner
+    @contextlib.asynccontextmanager
+    async def service() -> AsyncIterator[None]:
+        async with listening(site.answer, address, site.port) as site.port:
+            yield
 
-    def serve() -> None:
-        asyncio.set_event_loop(loop)
-        runner = loop.run_until_complete(start())
-        loop.run_forever()
-        loop.run_until_complete(runner.cleanup())
-        loop.close()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    ready.wait(10)
-    try:
+    with on_a_thread(service()):
         yield site
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 def make_job(root: Path, parts: Sequence[Sequence[str]], settings: FetchSettings) -> Job:

@@ -21,7 +21,6 @@ from tests.archive_standins import (
     PAGE,
     SITE,
     Captured,
-    Handler,
     Standins,
     at,
     dead,
@@ -31,6 +30,7 @@ from tests.archive_standins import (
     serving,
     silent,
 )
+from tests.on_a_thread import Handler
 
 
 def impatient(expected: Reason) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
+from urllib.parse import urlencode
 
 from pipeline import urls
 from pipeline.config import FetchSettings
@@ -17,6 +18,9 @@ from pipeline.fetch.trails import C, Trail, follow, judge
 from pipeline.records import Reason
 
 MAX_INDEX_BYTES = 1 << 20  # of an index server's answer
+# Without revisits: what they repeat stands in the index too, and their own status and type are unknown.
+STATUSES = "200|30[12378]"
+_NUM_CAPTURES = 100  # that an index is asked for
 _MAX_WORDS_BYTES = 2048  # of an answer that says what went wrong
 _MAX_WORDS = 120  # characters of it that are told
 _TRIES = 3  # of a request that is put off
@@ -219,6 +223,17 @@ def _without_page(trail: Trail[C]) -> Refusal:
     if refused.reason is Reason.NOT_IN_WARC:
         return replace(refused, detail="; ".join(filter(None, ["no capture", refused.detail])))
     return refused
+
+
+def query(url: urls.Url, **further: str) -> str:
+    """What an index server of the CDX API is asked about a URL, as the query of an address."""
+    asked = {
+        "url": url.href.partition("#")[0],
+        "matchType": "exact",  # else a * in the URL stands for anything
+        "output": "json",
+        "limit": str(_NUM_CAPTURES),
+    }
+    return urlencode(asked | further)
 
 
 def index_bytes(status: int, _: Headers) -> int:

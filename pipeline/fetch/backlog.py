@@ -47,7 +47,6 @@ class Backlog:
         self._offsets = array("q")
         self._nums = array("q")
         self._seconds = array("d")
-        self._next = 0
         self._order: Sequence[int] = ()
         self.num_links = 0
 

@@ -59,8 +59,12 @@ def line(
         "offset": str(offset),
         "filename": filename,
     }
-    stamp = date.astimezone(UTC).isoformat()[:19].translate(_SIGNS)
-    return f"{surt(url)} {stamp} {_encoder.encode(values).decode()}"
+    return f"{surt(url)} {stamp(date)} {_encoder.encode(values).decode()}"
+
+
+def stamp(date: datetime) -> str:
+    """A time as a stamp of 14 digits, in UTC."""
+    return date.astimezone(UTC).isoformat()[:19].translate(_SIGNS)
 
 
 def encode(lines: list[str]) -> bytes:

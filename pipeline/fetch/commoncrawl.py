@@ -10,13 +10,21 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from urllib.parse import urlencode
 
 import msgspec
 
 from pipeline import urls
 from pipeline.config import FetchSettings
-from pipeline.fetch.archives import MAX_INDEX_BYTES, Answer, Line, Pace, index_bytes, unusable
+from pipeline.fetch.archives import (
+    MAX_INDEX_BYTES,
+    STATUSES,
+    Answer,
+    Line,
+    Pace,
+    index_bytes,
+    query,
+    unusable,
+)
 from pipeline.fetch.client import Client
 from pipeline.fetch.containers import Record, read_member
 from pipeline.fetch.exchange import Headers, Refusal
@@ -26,8 +34,6 @@ from pipeline.fetch.warc import payload_digest
 from pipeline.records import Reason
 
 _NUM_CRAWLS = 3  # that are asked for a URL, nearest first
-_NUM_CAPTURES = 100  # of a crawl
-_STATUSES = "200|30[12378]"
 _PAUSE_S = 60.0  # "503 Slow Down" comes while others ask for too much, and tells no pause
 _BUSY = frozenset([403, 429, 503])  # who asks for too much gets 403 too, by rules of the content network
 _MAX_HEADER_BYTES = 1 << 20
@@ -151,14 +157,8 @@ class CommonCrawl:
             return self._crawls
 
     async def _of_crawl(self, crawl: Crawl, url: urls.Url) -> list[CrawlCapture] | Refusal:
-        query = {
-            "url": url.href.partition("#")[0],
-            "matchType": "exact",  # else a * in the URL stands for anything
-            "output": "json",
-            "filter": f"~status:{_STATUSES}",
-            "limit": str(_NUM_CAPTURES),
-        }
-        answer = await self._index.get(f"{crawl.api}?{urlencode(query)}", index_bytes)
+        asked = query(url, filter=f"~status:{STATUSES}")
+        answer = await self._index.get(f"{crawl.api}?{asked}", index_bytes)
         if isinstance(answer, Refusal):
             return answer
         if answer.status == 404 and _says_none(answer.body):

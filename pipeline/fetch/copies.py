@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipeline.fetch.captures import FileCapture, look_up
 from pipeline.fetch.client import user_agent
 from pipeline.fetch.containers import Reader, Record
 from pipeline.fetch.exchange import Refusal
-from pipeline.fetch.trails import Trail, follow, is_of, judge
+from pipeline.fetch.trails import Trail, Wanted, follow, is_of, judge
 from pipeline.fetch.warc import Place, WarcSink, payload_digest
 from pipeline.records import Reason
 from pipeline.runs import PartWriter
@@ -22,21 +22,12 @@ from pipeline.stages import Job, Planned
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """What the choice of a capture needs of a link."""
-
-    id: str
-    url: str
-    created: datetime | None
-
-
 def copy_part(job: Job, part: Planned) -> None:
     """Copies the captures of a part's links and writes its WARC, its index and its ledger."""
     started = time.monotonic()
     settings: FetchSettings = job.settings
     table = job.folder_of("link").read_table(part.spec["links"], columns=["id", "url", "created"])
-    links = [Link(**row) for row in table.to_pylist()]
+    links = [Wanted(**row) for row in table.to_pylist()]
     trails = _trails(job, part.spec["warcs"], links, settings.max_redirects)
     dates = [capture.date for trail in trails for capture in trail.captures]
     writer = PartWriter(job.folder, part.name, part.fingerprint)
@@ -69,7 +60,7 @@ class Copier:
         self._settings = settings
         self._places: dict[tuple[str, int, str | None], Place] = {}
 
-    def copy(self, link: Link, trail: Trail[FileCapture]) -> ledger.Entry:
+    def copy(self, link: Wanted, trail: Trail[FileCapture]) -> ledger.Entry:
         """Copies a link's page with the redirects to it; of a link without a page, only the ledger tells."""
         if not trail.captures:
             nothing = trail.refusal or Refusal(Reason.NOT_IN_WARC)
@@ -94,19 +85,8 @@ class Copier:
             if hop is not None:
                 self._place(capture, hop)
         place = self._place(last, record)
-        return ledger.Entry(
-            id=link.id,
-            url=link.url,
-            outcome=ledger.FETCHED,
-            status=record.response.status,
-            content_type=record.response.headers.get("content-type"),
-            bytes=len(record.response.body),
-            truncated=record.response.truncated,
-            warc=self._filename,
-            offset=place.offset,
-            length=place.length,
-            **known,
-        )
+        entry = ledger.fetched(link.id, link.url, record.response, **known)
+        return ledger.placed(entry, self._filename, place)
 
     def _read(self, capture: FileCapture) -> Record | None:
         """The record of a capture; None where it is damaged, or not the one that an index tells of."""
@@ -146,7 +126,7 @@ _DAMAGED = Refusal(Reason.BAD_RECORD, "the capture is damaged")
 
 
 def _trails(
-    job: Job, warcs: Sequence[str], links: Sequence[Link], max_redirects: int
+    job: Job, warcs: Sequence[str], links: Sequence[Wanted], max_redirects: int
 ) -> list[Trail[FileCapture]]:
     """Every link's trail. Each round looks up where the redirects of the round before lead."""
     known: dict[bytes, list[FileCapture]] = {}

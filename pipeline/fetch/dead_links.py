@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import FetchSettings
+from pipeline.fetch import ledger
 from pipeline.fetch.client import Client
-from pipeline.fetch.finish import entries_of, last_tries
+from pipeline.fetch.finish import entries_of, last_of
 from pipeline.fetch.ledger import FETCHED, Entry
-from pipeline.fetch.rescue import DeadLink, Rescued, Rescuer, is_dead
+from pipeline.fetch.rescue import Rescued, Rescuer, is_dead
 from pipeline.fetch.spool import OpenPart
+from pipeline.fetch.trails import Wanted
 from pipeline.fetch.tries import Rescue
 from pipeline.stages import Job, Planned
 
@@ -53,15 +54,15 @@ class DeadLinks:
         async with asyncio.TaskGroup() as tasks:
             for entry in due:
                 await self._room.acquire()
-                link = DeadLink(entry.id, entry.url, created.get(entry.id))
+                link = Wanted(entry.id, entry.url, created.get(entry.id))
                 task = tasks.create_task(self._ask(number, link, entry, self._rescuers[key]))
                 task.add_done_callback(lambda _: self._room.release())
 
     def _due(self, part: OpenPart, archives: frozenset[str]) -> Iterator[Entry]:
         """The last tries of links that are worth asking for, and have not been asked for yet."""
-        tries = entries_of(self._job, part)
-        asked = {line.entry.id for line in part.lines() if line.entry.source in archives}
-        for entry in last_tries(tries):
+        tries = list(part.lines())
+        asked = {line.entry.id for line in tries if line.entry.source in archives}
+        for entry in last_of(entries_of(self._job, part, tries)):
             if entry.id in asked or entry.outcome == FETCHED:
                 continue
             if part.header.source != "web":
@@ -77,31 +78,31 @@ class DeadLinks:
         wanted = links.filter(pc.is_in(links["id"], value_set=pa.array(ids, pa.string())))
         return dict(zip(wanted["id"].to_pylist(), wanted["created"].to_pylist(), strict=True))
 
-    async def _ask(self, number: int, link: DeadLink, last: Entry, rescuer: Rescuer) -> None:
+    async def _ask(self, number: int, link: Wanted, last: Entry, rescuer: Rescuer) -> None:
         rescued = await rescuer.rescue(link)
         await self._put(Rescue(number, rescued.records, rescued.via, _entry(last, rescued)))
 
 
 def _entry(last: Entry, rescued: Rescued) -> Entry:
     """The row of an archive's answer: where it has none, the link's outcome stays what it was."""
-    tried: dict[str, Any] = {
-        "id": last.id,
-        "url": last.url,
-        "attempt": last.attempt + 1,
-        "source": rescued.source,
-    }
+    tried: dict[str, Any] = {"attempt": last.attempt + 1, "source": rescued.source}
     if rescued.refusal is not None:
-        refused = Entry(outcome=last.outcome, detail=rescued.refusal.detail, status=last.status, **tried)
-        return replace(refused, content_type=last.content_type)
+        return Entry(
+            last.id,
+            last.url,
+            last.outcome,
+            detail=rescued.refusal.detail,
+            status=last.status,
+            content_type=last.content_type,
+            **tried,
+        )
     record = rescued.records[-1]
-    return Entry(
-        outcome=FETCHED,
-        status=record.response.status,
+    return ledger.fetched(
+        last.id,
+        last.url,
+        record.response,
         final_url=record.url,
         redirects=len(rescued.records) - 1,
-        content_type=record.response.headers.get("content-type"),
         fetched=record.date,
-        bytes=len(record.response.body),
-        truncated=record.response.truncated,
         **tried,
     )

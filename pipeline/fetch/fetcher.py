@@ -151,7 +151,17 @@ class Fetcher:
         return guard(url, self._settings)
 
     async def _ask(self, domain: Domain, host: Host, errand: Errand, url: urls.Url) -> None:
-        answer = await self._client.get(url, self._page_bytes, keep_alive=self._keeps_connections())
+        refusal: Refusal | None = None
+
+        def bytes_wanted(status: int, headers: Headers) -> int:
+            """Of a redirect little is read, of what is no page nothing."""
+            nonlocal refusal
+            if status in response.REDIRECTS:
+                return _REDIRECT_BODY_BYTES
+            refusal = response.refusal(status, headers, self._settings.robots_tags)
+            return 0 if refusal else self._settings.max_bytes
+
+        answer = await self._client.get(url, bytes_wanted, keep_alive=self._keeps_connections())
         self._pause(domain, answer, max(domain.delay_s, host.robots.crawl_delay_s if host.robots else 0.0))
         if isinstance(answer, Failure):
             if politeness.is_silence(answer):
@@ -167,7 +177,9 @@ class Fetcher:
         host.answered()
         errand.way.append(answer)
         if status not in response.REDIRECTS:
-            await self._done(errand, response.judge(answer.response, self._settings.robots_tags))
+            await self._done(
+                errand, refusal or response.judge_body(answer.response, self._settings.robots_tags)
+            )
             return
         location = headers.get("location")
         target = response.redirect_target(answer.url, location)
@@ -196,12 +208,11 @@ class Fetcher:
         """Ends a try; the link is tried again later, where that may help."""
         outcome = Outcome(tuple(errand.way), refusal, failure, errand.robots)
         link = errand.link
-        home = self._frontier.domain(link.domain)
         again = (
             refusal is not None
             and may_pass(refusal)
             and errand.num_failed + 1 < self._settings.tries
-            and len(home.parked) < MAX_PARKED
+            and len(self._frontier.domain(link.domain).parked) < MAX_PARKED
         )
         await self._settle(Settled(link, errand.attempt, outcome, final=not again))
         if not again:
@@ -210,7 +221,7 @@ class Fetcher:
         fresh = Errand(
             link, urls.parse(link.url), attempt=errand.attempt + 1, num_failed=errand.num_failed + 1
         )
-        self._frontier.park(home, fresh, self._now() + self._settings.retry_wait_s)
+        self._frontier.park(fresh, self._now() + self._settings.retry_wait_s)
 
     async def _ask_robots(self, domain: Domain, errand: RobotsErrand) -> None:
         refusal = guard(errand.url, self._settings)
@@ -288,14 +299,6 @@ class Fetcher:
 
     def _keeps_connections(self) -> bool:
         return self._frontier.num_waiting < _MAX_WAITING_KEPT
-
-    def _page_bytes(self, status: int, headers: Headers) -> int:
-        """How much of a body is read: of a redirect little, of what is no page nothing."""
-        if status in response.REDIRECTS:
-            return _REDIRECT_BODY_BYTES
-        if response.refusal(status, headers, self._settings.robots_tags):
-            return 0
-        return self._settings.max_bytes
 
 
 def _failure_of_robots(answer: Exchange | Failure) -> Refusal | None:

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.fetch.ledger import FETCHED, LEDGER_SUFFIX, last_tries
 from pipeline.records import Reason
 from pipeline.runs import Folder, Manifest
-
-LEDGER_SUFFIX = ".ledger.parquet"  # of the file, one a part, that ends so
 
 # What went wrong, more coarsely than a reason says it.
 CLASSES: Mapping[str, str] = {
@@ -140,8 +139,8 @@ def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
     times: list[datetime] = []
     seconds = {name: _Seconds() for name in LATENCIES}
     for table in _ledgers(pages, manifest):
-        last = _last_tries(table)
-        fetched = last.filter(pc.equal(last["outcome"], "fetched"))
+        last = last_tries(table)
+        fetched = last.filter(pc.equal(last["outcome"], FETCHED))
         numbers["links"] += last.num_rows
         numbers["tries"] += table.num_rows
         # A host's links are all in one part, so that no host is counted twice.
@@ -154,7 +153,7 @@ def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
         times += [one for one in pc.min_max(web["fetched"]).as_py().values() if one is not None]
         for name, one in seconds.items():
             one.add(web[name].drop_null().to_numpy())
-    failures.pop("fetched", None)
+    failures.pop(FETCHED, None)
     return LedgerFigures(
         **{name: numbers[name] for name in ("links", "tries", "hosts", "pages", "bytes")},
         sources=_ordered(sources),
@@ -168,16 +167,6 @@ def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
 def _ledgers(pages: Folder, manifest: Manifest) -> Iterator[pa.Table]:
     for part in manifest.counted():
         yield pages.read_table(part.file(LEDGER_SUFFIX).name, _COLUMNS)
-
-
-def _last_tries(table: pa.Table) -> pa.Table:
-    """The rows of each link's greatest attempt."""
-    again = table.filter(pc.greater(table["attempt"], 1))["id"].unique()
-    is_again = pc.is_in(table["id"], value_set=again)
-    tries = table.filter(is_again)
-    greatest = tries.group_by("id").aggregate([("attempt", "max")]).rename_columns({"attempt_max": "attempt"})
-    last = tries.join(greatest, ["id", "attempt"], join_type="inner")
-    return pa.concat_tables([table.filter(pc.invert(is_again)), last.cast(table.schema)])
 
 
 def _hosts(urls: pa.ChunkedArray) -> pa.Array:

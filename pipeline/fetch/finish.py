@@ -5,12 +5,11 @@ from collections.abc import Iterable
 import pyarrow.parquet as pq
 
 from pipeline.fetch import cdxj, ledger
-from pipeline.fetch.ledger import Entry
-from pipeline.fetch.spool import OpenPart
+from pipeline.fetch.ledger import LEDGER_SUFFIX, Entry
+from pipeline.fetch.spool import Line, OpenPart
 from pipeline.runs import Part, PartWriter
 from pipeline.stages import Job
 
-LEDGER_SUFFIX = ".ledger.parquet"
 WARC_SUFFIX = ".warc.gz"
 CDXJ_SUFFIX = ".cdxj"
 
@@ -24,23 +23,22 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
     base = None if part.header.base is None else Part.from_json(part.header.base)
     kept = [] if base is None else [file for file in base.files if file.name.endswith(WARC_SUFFIX)]
     lines = [] if base is None else job.folder.read(base.file(CDXJ_SUFFIX).name).decode().splitlines()
-    num_records = 0
-    for line in part.lines():
-        lines += line.cdxj
-        num_records += line.num_records
-    entries = entries_of(job, part)
+    tries = list(part.lines())
+    for one in tries:
+        lines += one.cdxj
+    entries = entries_of(job, part, tries)
     entries.sort(key=lambda entry: (entry.id, entry.attempt))
     writer = PartWriter(job.folder, part.name, part.header.fingerprint)
     writer.keep(kept)
     if not kept or part.warc_path.stat().st_size:
-        writer.adopt(part.warc, part.second_name(), num_records)
+        writer.adopt(part.warc, part.second_name(), sum(one.num_records for one in tries))
     with writer.open_named(f"{part.stem}{CDXJ_SUFFIX}") as sink:
         sink.write(cdxj.encode(lines))
     writer.rows(len(lines))
     with writer.open_named(f"{part.stem}{LEDGER_SUFFIX}") as sink:
         pq.write_table(ledger.table(entries), sink, compression="zstd")
     writer.rows(len(entries))
-    last = last_tries(entries)
+    last = last_of(entries)
     writer.commit(
         ledger.counts(last),
         seconds=seconds + (0.0 if base is None else base.seconds),
@@ -51,7 +49,7 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
         job.folder.remove(file.name for file in base.files if file not in kept)
 
 
-def last_tries(entries: Iterable[Entry]) -> list[Entry]:
+def last_of(entries: Iterable[Entry]) -> list[Entry]:
     """Each link's last try, in the order of the links' first appearance."""
     last: dict[str, Entry] = {}
     for entry in entries:
@@ -60,11 +58,10 @@ def last_tries(entries: Iterable[Entry]) -> list[Entry]:
     return list(last.values())
 
 
-def entries_of(job: Job, part: OpenPart) -> list[Entry]:
-    """Every try of a part so far, those before a retry with them."""
-    tries: list[Entry] = []
+def entries_of(job: Job, part: OpenPart, tries: Iterable[Line]) -> list[Entry]:
+    """The rows of a part's tries, those before a retry with them."""
+    before: list[Entry] = []
     if part.header.base is not None:
         name = Part.from_json(part.header.base).file(LEDGER_SUFFIX).name
-        tries = [Entry(**row) for row in job.folder.read_table(name).to_pylist()]
-    tries.extend(line.entry for line in part.lines())
-    return tries
+        before = [Entry(**row) for row in job.folder.read_table(name).to_pylist()]
+    return [*before, *(one.entry for one in tries)]

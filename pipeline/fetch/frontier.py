@@ -210,8 +210,9 @@ class Frontier:
             if self._takers:
                 self._set_timer()
 
-    def park(self, domain: Domain, errand: Errand, until: float) -> None:
-        """Lets a link wait for another try."""
+    def park(self, errand: Errand, until: float) -> None:
+        """Lets a link wait for another try, in its own domain."""
+        domain = self.domain(errand.link.domain)
         heapq.heappush(domain.parked, (until, next(self._numbers), errand))
         self.schedule(domain)
 

@@ -115,11 +115,6 @@ def read_stamp(text: str) -> datetime | None:
         return None
 
 
-def stamp(date: datetime) -> str:
-    """A time as a stamp of 14 digits."""
-    return date.astimezone(UTC).strftime("%Y%m%d%H%M%S")
-
-
 def locate(index: str, filename: str) -> str:
     """The path of a WARC file that an index names: beside the index, else in ``../archive`` as pywb has it.
 

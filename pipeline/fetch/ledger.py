@@ -8,13 +8,15 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.fetch.exchange import Exchange, Failure, Outcome, Refusal
+from pipeline.fetch.exchange import Exchange, Failure, Outcome, Refusal, Response
 from pipeline.fetch.warc import Place
 from pipeline.records import LEDGER
 from pipeline.runs import Counts
 
 FETCHED = "fetched"
+LEDGER_SUFFIX = ".ledger.parquet"  # of the file, one a part, that ends so
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,11 @@ def entry(link_id: str, url: str, attempt: int, outcome: Outcome, **place: Any) 
         }
     if outcome.refusal:
         return refused(link_id, url, outcome.refusal, **known)
-    page = outcome.way[-1].response
+    return fetched(link_id, url, outcome.way[-1].response, **known, **place)
+
+
+def fetched(link_id: str, url: str, page: Response, **known: Any) -> Entry:
+    """The row of a try that brought a page."""
     return Entry(
         id=link_id,
         url=url,
@@ -95,7 +101,6 @@ def entry(link_id: str, url: str, attempt: int, outcome: Outcome, **place: Any) 
         bytes=len(page.body),
         truncated=page.truncated,
         **known,
-        **place,
     )
 
 
@@ -108,6 +113,16 @@ def table(entries: Sequence[Entry]) -> pa.Table:
     """The ledger of these rows."""
     columns = [pa.array(map(attrgetter(field.name), entries), field.type) for field in LEDGER]
     return pa.Table.from_arrays(columns, schema=LEDGER)
+
+
+def last_tries(rows: pa.Table) -> pa.Table:
+    """The rows of each link's greatest attempt, of a table with the columns id and attempt."""
+    again = rows.filter(pc.greater(rows["attempt"], 1))["id"].unique()
+    is_again = pc.is_in(rows["id"], value_set=again)
+    tries = rows.filter(is_again)
+    greatest = tries.group_by("id").aggregate([("attempt", "max")]).rename_columns({"attempt_max": "attempt"})
+    last = tries.join(greatest, ["id", "attempt"], join_type="inner")
+    return pa.concat_tables([rows.filter(pc.invert(is_again)), last.cast(rows.schema)])
 
 
 def counts(entries: Iterable[Entry]) -> Counts:

@@ -31,7 +31,7 @@ def plan(job: Job) -> Plan:
         Planned(part.name, job.fingerprint(_links(part).sha256), {"links": _links(part).name})
         for part in job.inputs["link"].counted()
     ]
-    return Plan(tuple(parts), waits=True, processes=settings.processes, keep=_needed_by_retries(job, parts))
+    return Plan(tuple(parts), processes=settings.processes, keep=_needed_by_retries(job, parts))
 
 
 def _needed_by_retries(job: Job, parts: Sequence[Planned]) -> frozenset[str]:

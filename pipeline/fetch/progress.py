@@ -1,7 +1,7 @@
 """How far a crawl is: figures that each of its processes leaves in a file, every second, for who looks."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -106,15 +106,20 @@ def read_figures(pages: Folder) -> Figures | None:
 
     Files that are gone or torn are left out.
     """
-    read = (_read(pages / OPEN, name) for name in sorted(_times(pages)))
-    found = [one for one in read if one is not None]
-    return total(found) if found else None
+    return _figures(pages, _times(pages))
 
 
 def read_crawl(pages: Folder, now: float) -> Crawl | None:
     """The same with its age at ``now``, in seconds of the epoch."""
-    figures, times = read_figures(pages), _times(pages).values()
-    return None if figures is None or not times else Crawl(figures, max(0.0, now - max(times)))
+    times = _times(pages)
+    figures = _figures(pages, times)
+    return None if figures is None else Crawl(figures, max(0.0, now - max(times.values())))
+
+
+def _figures(pages: Folder, names: Iterable[str]) -> Figures | None:
+    read = (_read(pages / OPEN, name) for name in sorted(names))
+    found = [one for one in read if one is not None]
+    return total(found) if found else None
 
 
 def _read(folder: Folder, name: str) -> Figures | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from pipeline.config import FetchSettings
@@ -11,6 +10,7 @@ from pipeline.fetch.client import Client
 from pipeline.fetch.commoncrawl import CommonCrawl
 from pipeline.fetch.containers import Record
 from pipeline.fetch.exchange import Refusal
+from pipeline.fetch.trails import Wanted
 from pipeline.fetch.wayback import Wayback
 from pipeline.records import Reason
 
@@ -30,15 +30,6 @@ _ARCHIVES: Mapping[str, Callable[[Client, FetchSettings], Archive[Any]]] = {
     Wayback.name: Wayback,
     CommonCrawl.name: CommonCrawl,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLink:
-    """A link whose page is gone; ``created`` is its first submission."""
-
-    id: str
-    url: str
-    created: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +69,7 @@ class Rescuer:
         self._settings = settings
         self._archives = [_ARCHIVES[name](client, settings) for name in settings.rescue]
 
-    async def rescue(self, link: DeadLink) -> Rescued:
+    async def rescue(self, link: Wanted) -> Rescued:
         """The page of a dead link from the first archive that has one; never raises for what they answer."""
         refusals: list[tuple[str, Refusal]] = []
         for archive in self._archives:

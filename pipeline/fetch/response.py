@@ -39,9 +39,11 @@ def refusal(status: int, headers: Headers, robots_tags: Collection[str]) -> Refu
 
 def judge(answer: Response, robots_tags: Collection[str]) -> Refusal | None:
     """Why a final response is no page; None if it is one."""
-    early = refusal(answer.status, answer.headers, robots_tags)
-    if early:
-        return early
+    return refusal(answer.status, answer.headers, robots_tags) or judge_body(answer, robots_tags)
+
+
+def judge_body(answer: Response, robots_tags: Collection[str]) -> Refusal | None:
+    """Why a response whose header may be a page's is none; None if it is one."""
     content_type = answer.headers.get("content-type")
     if answer.body.startswith(_PACKED):
         what = "packed, and not marked so, or twice"

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.fetch import politeness, spool
-from pipeline.fetch.finish import LEDGER_SUFFIX
+from pipeline.fetch.ledger import LEDGER_SUFFIX, last_tries
 from pipeline.fetch.spool import Header
 from pipeline.records import Reason
 from pipeline.runs import MANIFEST, Folder, Manifest, Part, read_manifest, read_sidecar
@@ -102,12 +102,10 @@ def _finished(pages: Folder) -> Manifest:
 
 def _due(pages: Folder, part: Part, reasons: Collection[Reason]) -> Mapping[str, int]:
     """The links that are tried again, and the number of that try."""
-    ledger = pages.read_table(part.file(LEDGER_SUFFIX).name, columns=["id", "attempt", "outcome"])
-    last = ledger.sort_by("attempt").group_by("id", use_threads=False)
-    last = last.aggregate([("outcome", "last"), ("attempt", "last")])
+    last = last_tries(pages.read_table(part.file(LEDGER_SUFFIX).name, columns=["id", "attempt", "outcome"]))
     wanted = [str(reason) for reason in reasons]
-    due = last.filter(pc.is_in(last["outcome_last"], value_set=pa.array(wanted, pa.string())))
-    attempts = [attempt + 1 for attempt in due["attempt_last"].to_pylist()]
+    due = last.filter(pc.is_in(last["outcome"], value_set=pa.array(wanted, pa.string())))
+    attempts = [attempt + 1 for attempt in due["attempt"].to_pylist()]
     return dict(zip(due["id"].to_pylist(), attempts, strict=True))
 
 

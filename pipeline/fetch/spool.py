@@ -117,8 +117,12 @@ class OpenPart:
 
     @property
     def stem(self) -> str:
-        """What the names of its files will begin with."""
-        return stem(self.name, self.header.generation)
+        """What the names of its files will begin with.
+
+        After a retry, which leaves the first WARC file as it is, that is ``part-00017.2``.
+        """
+        generation = self.header.generation
+        return self.name if generation == 1 else f"{self.name}.{generation}"
 
     @property
     def warc(self) -> str:
@@ -191,11 +195,6 @@ def open_part(folder: Path, part: Planned) -> OpenPart:
     opened = OpenPart(str(folder), part.name, header)
     opened.num_bytes = _cut(opened)
     return opened
-
-
-def stem(name: str, generation: int) -> str:
-    """``part-00017``; after a retry, which leaves the first WARC file as it is, ``part-00017.2``."""
-    return name if generation == 1 else f"{name}.{generation}"
 
 
 def _journal(folder: Path | str, name: str) -> Path:

@@ -39,6 +39,15 @@ class Capture:
         return self.status == 200 and (not kind or kind in PAGE_TYPES)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A link whose captures are looked for; ``created`` is its first submission."""
+
+    id: str
+    url: str
+    created: datetime | None
+
+
 C = TypeVar("C", bound=Capture)
 
 

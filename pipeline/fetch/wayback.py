@@ -11,26 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urljoin
 
 import msgspec
 
 from pipeline import urls
 from pipeline.config import FetchSettings
-from pipeline.fetch.archives import Answer, Line, Pace, index_bytes, unusable, words_bytes
+from pipeline.fetch.archives import STATUSES, Answer, Line, Pace, index_bytes, query, unusable, words_bytes
+from pipeline.fetch.cdxj import stamp
 from pipeline.fetch.client import Client
 from pipeline.fetch.coding import CodingError, Decoder
 from pipeline.fetch.containers import Record
 from pipeline.fetch.exchange import Headers, Refusal, Response
-from pipeline.fetch.indexes import read_stamp, stamp, told_type
+from pipeline.fetch.indexes import read_stamp, told_type
 from pipeline.fetch.trails import Capture
 from pipeline.fetch.warc import payload_digest, stored_headers
 from pipeline.records import Reason
 
 _FIELDS = ("timestamp", "original", "mimetype", "statuscode", "digest")
-_NUM_CAPTURES = 100  # that are asked for, nearest first
-# Without revisits: what they repeat stands in the index too, and their own status and type are unknown.
-_STATUSES = "200|30[12378]"
 _PAUSE_S = 3600.0  # an address that goes on after HTTP 429 is blocked for an hour, then for two
 _BUSY = frozenset([429, 503, 509])  # 509 is its word for too much bandwidth
 _ORIGINAL = "x-archive-orig-"
@@ -63,17 +61,14 @@ class Wayback:
 
     async def captures(self, url: urls.Url, created: datetime | None) -> list[WaybackCapture] | Refusal:
         """Its captures of a URL that are pages or redirects: those nearest to a time, or the earliest."""
-        query = {
-            "url": url.href.partition("#")[0],
-            "matchType": "exact",  # else a * in the URL stands for anything
-            "output": "json",
-            "closest": stamp(created or _EARLIEST),
-            "sort": "closest",
-            "filter": f"statuscode:{_STATUSES}",
-            "limit": str(_NUM_CAPTURES),
-            "fl": ",".join(_FIELDS),
-        }
-        answer = await self._line.get(f"{self._url}/cdx/search/cdx?{urlencode(query)}", index_bytes)
+        asked = query(
+            url,
+            closest=stamp(created or _EARLIEST),
+            sort="closest",
+            filter=f"statuscode:{STATUSES}",
+            fl=",".join(_FIELDS),
+        )
+        answer = await self._line.get(f"{self._url}/cdx/search/cdx?{asked}", index_bytes)
         if isinstance(answer, Refusal):
             return answer
         found = _read_index(answer) if answer.status == 200 else None
@@ -127,7 +122,7 @@ def _capture(row: Sequence[str]) -> WaybackCapture | None:
         return None
     when, original, mime, status, digest = row
     date, url = read_stamp(when), urls.parse(original)
-    if date is None or url is None or not re.fullmatch(_STATUSES, status):
+    if date is None or url is None or not re.fullmatch(STATUSES, status):
         return None
     return WaybackCapture(
         url=url.href,

@@ -58,10 +58,8 @@ class Writer:
 
     async def __aexit__(self, *_: object) -> None:
         """Lets the process write what it has been handed, and end."""
-        assert self._process is not None  # noqa: S101 (entered)
-        assert self._process.stdin is not None  # noqa: S101 (asked for)
-        self._process.stdin.close()
-        await self._process.wait()
+        self._input.close()
+        await self._running.wait()
 
     async def put(self, one: Try) -> None:
         """Hands over a try; waits while too much is unwritten.
@@ -81,11 +79,9 @@ class Writer:
 
     async def flush(self) -> None:
         """Waits until what has been handed over is written."""
-        assert self._process is not None  # noqa: S101 (entered)
-        assert self._process.stdin is not None  # noqa: S101 (asked for)
         number = len(self._marks)
         mark = self._marks[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(LENGTH.pack(MARK) + LENGTH.pack(number))
+        self._input.write(LENGTH.pack(MARK) + LENGTH.pack(number))
         await mark
 
     async def watch(self) -> None:
@@ -94,14 +90,14 @@ class Writer:
         Raises:
             RunError: It says that writing has failed, or has been ended by something else.
         """
-        assert self._process is not None  # noqa: S101 (entered)
-        assert self._process.stdout is not None  # noqa: S101 (asked for)
+        said = self._running.stdout
+        assert said is not None  # noqa: S101 (asked for)
         try:
             while True:
-                (length,) = LENGTH.unpack(await self._process.stdout.readexactly(LENGTH.size))
-                self._written(_reports.decode(await self._process.stdout.readexactly(length)))
+                (length,) = LENGTH.unpack(await said.readexactly(LENGTH.size))
+                self._written(_reports.decode(await said.readexactly(length)))
         except asyncio.IncompleteReadError:
-            status = await self._process.wait()
+            status = await self._running.wait()
             ended = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
             self._fail(
                 RunError(
@@ -110,10 +106,18 @@ class Writer:
                 )
             )
 
-    def _send(self, message: bytes) -> None:
+    @property
+    def _running(self) -> Process:
         assert self._process is not None  # noqa: S101 (entered)
-        assert self._process.stdin is not None  # noqa: S101 (asked for)
-        self._process.stdin.writelines((LENGTH.pack(len(message)), message))
+        return self._process
+
+    @property
+    def _input(self) -> asyncio.StreamWriter:
+        assert self._running.stdin is not None  # noqa: S101 (asked for)
+        return self._running.stdin
+
+    def _send(self, message: bytes) -> None:
+        self._input.writelines((LENGTH.pack(len(message)), message))
 
     def _written(self, report: Report) -> None:
         if report.problem is not None:
@@ -123,8 +127,7 @@ class Writer:
         self._let_in(self._room())
         for number in report.marks:
             self._marks[number].set_result(None)
-        for part, num_bytes in report.complete:
-            self._parts[part].num_bytes = num_bytes
+        for part in report.complete:
             self._complete(part)
 
     def _fail(self, error: Exception) -> None:

@@ -42,13 +42,12 @@ class Problem(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """What has been written since the last report.
 
-    ``complete`` are parts of which none is left to be settled, with their WARC files' length; ``marks`` are
-    those that have been reached.
+    ``complete`` are parts of which none is left to be settled; ``marks`` are those that have been reached.
     """
 
     num: int = 0
     num_bytes: int = 0
-    complete: list[tuple[int, int]] = []
+    complete: list[int] = []
     marks: list[int] = []
     problem: Problem | None = None
 
@@ -63,13 +62,13 @@ def main() -> None:
     task = msgspec.msgpack.decode(began[0], type=Task)
     appender = Appender(task.parts, task.info)
     for batch in chain([began[1:]], messages):
-        report = _write(appender, task.parts, batch)
+        report = _write(appender, batch)
         _say(report)
         if report.problem:
             return
 
 
-def _write(appender: Appender, parts: Sequence[OpenPart], batch: Sequence[memoryview | int]) -> Report:
+def _write(appender: Appender, batch: Sequence[memoryview | int]) -> Report:
     tries: list[Try] = [decode(one) for one in batch if isinstance(one, memoryview)]
     problem = None
     complete: list[int] = []
@@ -80,7 +79,7 @@ def _write(appender: Appender, parts: Sequence[OpenPart], batch: Sequence[memory
     return Report(
         num=len(tries),
         num_bytes=sum(one.num_bytes for one in tries),
-        complete=[(number, parts[number].num_bytes) for number in complete],
+        complete=complete,
         marks=[one for one in batch if isinstance(one, int)],
         problem=problem,
     )

@@ -176,10 +176,7 @@ def _dataset(run: Folder, table: Table, manifest: Manifest) -> pa.dataset.Datase
     if table.name == "clusters":
         parts = [part for part in manifest.parts if part.name == "clusters"]
     files = [
-        folder.path(file.name)
-        for part in parts
-        for file in part.files
-        if file.name.removeprefix(part.name).lstrip(".0123456789") == table.suffix
+        folder.path(file.name) for part in parts for file in part.files if part.kind(file) == table.suffix
     ]
     if not files:
         return table.schema.empty_table()
