@@ -53,15 +53,15 @@ class Appender:
         for number, of_part in by_part.items():
             part = self._parts[number]
             buffer = _Buffer(part.num_bytes)
-            lines = [self._line(number, part, one, buffer) for one in of_part]
-            part.append(b"".join(buffer.pieces), lines)
+            part.append([self._recorded(number, part, one, buffer) for one in of_part])
             settled = sum(isinstance(one, Settled) and one.final for one in of_part)
             part.num_left -= settled
             if settled and not part.num_left:
                 complete.append(number)
         return complete
 
-    def _line(self, number: int, part: OpenPart, one: Try, buffer: _Buffer) -> Line:
+    def _recorded(self, number: int, part: OpenPart, one: Try, buffer: _Buffer) -> tuple[bytes, Line]:
+        """A try's records, and the line about them."""
         before = len(buffer.pieces)
         keeps = bool(one.records) if isinstance(one, Rescue) else one.outcome.refusal is None
         sink = WarcSink(
@@ -73,11 +73,12 @@ class Appender:
         entry = (
             _rescued(sink, part, one) if isinstance(one, Rescue) else self._settled(sink, number, part, one)
         )
-        return Line(
+        records = b"".join(buffer.pieces[before:])
+        return records, Line(
             entry=entry,
             final=isinstance(one, Rescue) or one.final,
             end=buffer.num_bytes,
-            checksum=checksum(b"".join(buffer.pieces[before:])),
+            checksum=checksum(records),
             num_records=sink.num_records,
             cdxj=sink.lines,
         )

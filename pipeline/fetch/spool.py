@@ -11,6 +11,7 @@ local disk: a crawl that is killed goes on from them on the same machine.
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -134,14 +135,14 @@ class OpenPart:
         """Where its WARC file stands."""
         return Path(self.folder) / f"{self.name}.warc.gz"
 
-    def append(self, records: bytes, lines: Iterable[Line]) -> None:
-        """Appends records, then the lines about them."""
-        if records:
-            with self.warc_path.open("ab") as file:
-                file.write(records)
-            self.num_bytes += len(records)
-        with _journal(self.folder, self.name).open("ab") as file:
-            file.write(b"".join(_sealed(_encoder.encode(line)) for line in lines))
+    def append(self, tries: Iterable[tuple[bytes, Line]]) -> None:
+        """Appends each try's records, then the line about them: where the disk is full, those before stay."""
+        journal_path = _journal(self.folder, self.name)
+        with self.warc_path.open("ab", buffering=0) as warc, journal_path.open("ab", buffering=0) as journal:
+            for records, line in tries:
+                _write(warc, records)
+                self.num_bytes += len(records)
+                _write(journal, _sealed(_encoder.encode(line)))
 
     def lines(self) -> Iterator[Line]:
         """The tries so far, in their order."""
@@ -199,6 +200,13 @@ def open_part(folder: Path, part: Planned) -> OpenPart:
 
 def _journal(folder: Path | str, name: str) -> Path:
     return Path(folder) / f"{name}.journal"
+
+
+def _write(file: io.RawIOBase, data: bytes) -> None:
+    """Writes all of it: the system may take a part at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
 
 
 def _cut(part: OpenPart) -> int:
