@@ -289,30 +289,39 @@ class FetchSettings(Section):
 class ExtractSettings(Section):
     """Pages to documents."""
 
+    extractor: Literal["trafilatura", "trafilatura-fast", "resiliparse"] = "trafilatura"
+    """What finds the main text: trafilatura is the most exact; its fast mode leaves out the second opinions
+    that it asks for; resiliparse is ten times as fast and less exact."""
+
+    reject_early: bool = True
+    """Whether pages that the filter would reject whatever their text (empty shells, error pages, other
+    languages by a quick look) are rejected before the extractor is asked."""
+
     deadline_s: Annotated[float, Field(gt=0)] = 20.0
     """CPU seconds that one page's extraction may take; its process is then ended and the page rejected."""
 
     max_elements: Annotated[int, Field(ge=1)] = 50_000
     """The most HTML tags of a page that is tried; a page with more is rejected as too large."""
 
-    max_memory_mb: Annotated[int, Field(ge=256), Manner] = 2048
+    max_memory_mb: Annotated[int, Field(ge=16), Manner] = 2048
     """Megabytes of address space that the extracting process may take beyond what it starts with."""
 
 
-class FilterSettings(Section):
-    """Documents that are worth keeping."""
+class Hopeless(Section):
+    """Which pages need no extraction, by what the filter keeps; nothing of it stands in a settings file.
+
+    ``min_words`` does not rise with the filter's beyond where extract first looked: a stricter filter needs
+    no other texts.
+    """
 
     languages: tuple[str, ...] = ()
-    """Languages kept, as ISO 639 codes (["en"] for English); none named: every language."""
+    min_words: int = 0
 
-    min_language_score: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How sure of a named language the detector must be, from 0 to 1."""
 
-    min_words: Annotated[int, Field(ge=0)] = 50
-    """The fewest words (runs of non-space characters) of a document that is kept."""
+class Extraction(ExtractSettings):
+    """What extract is given: its own section, and which pages the filter leaves no hope."""
 
-    wikipedia: bool = False
-    """Whether Wikipedia's pages are kept; WebText left them out, as evaluation sets draw on them."""
+    hopeless: Hopeless = Hopeless()
 
 
 class DedupeSettings(Section):

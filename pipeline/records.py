@@ -74,7 +74,13 @@ DOCUMENTS = pa.schema(
         pa.field("url", pa.string(), nullable=False),  # as linked
         pa.field("final_url", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
-        pa.field("title", pa.string()),
+        pa.field("title", pa.string()),  # what the page says of itself, as the six that follow
+        pa.field("published", pa.date32()),
+        pa.field("site_name", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("license", pa.string()),  # address
+        pa.field("page_language", pa.string()),  # as <html lang> has it
+        pa.field("canonical_url", pa.string()),  # that it declares to be its right address
         pa.field("karma", pa.int64(), nullable=False),
         pa.field("submissions", pa.list_(pa.string()), nullable=False),  # ids
         pa.field("subreddits", pa.list_(pa.string()), nullable=False),  # distinct, sorted
@@ -88,12 +94,70 @@ DOCUMENTS = pa.schema(
     ]
 )
 
+
+def _column(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_GOPHER_SHARES = (
+    "gopher_word_length",  # characters, the mean
+    "gopher_hashes",  # a word, as are the ellipses
+    "gopher_ellipses",
+    "gopher_bullet_lines",
+    "gopher_ellipsis_lines",
+    "gopher_alphabetic_words",
+    "gopher_duplicate_lines",
+    "gopher_duplicate_line_characters",
+    "gopher_duplicate_paragraphs",
+    "gopher_duplicate_paragraph_characters",
+    *(f"gopher_top_{n}_grams" for n in (2, 3, 4)),
+    *(f"gopher_duplicate_{n}_grams" for n in (5, 6, 7, 8, 9, 10)),
+)
+
+# What is measured of every document, those that are rejected with them (filter/measure.py).
+MEASURES = pa.schema(
+    [
+        pa.field("wikipedia", pa.string()),  # the host, where it is Wikipedia's; else null
+        _column("language", pa.string()),  # ISO 639, by the detector
+        _column("language_score", pa.float32()),
+        _column("num_words", pa.int32()),  # runs of characters that are no space
+        _column("gopher_words", pa.int32()),
+        _column("gopher_stop_words", pa.int32()),
+        *(_column(name, pa.float64()) for name in _GOPHER_SHARES),
+        _column("c4_sentences", pa.int32()),
+        _column("c4_lorem_ipsum", pa.int32()),
+        _column("c4_curly_brackets", pa.int32()),
+        _column("c4_bad_words", pa.int32()),
+        _column("c4_lines_long_word", pa.int32()),  # lines removed, or that would be, by each rule
+        _column("c4_lines_open_end", pa.int32()),
+        _column("c4_lines_few_words", pa.int32()),
+        _column("c4_lines_javascript", pa.int32()),
+        _column("c4_lines_policy", pa.int32()),
+        _column("fineweb_punctuated_lines", pa.float64()),
+        _column("fineweb_short_lines", pa.float64()),
+        _column("fineweb_duplicate_characters", pa.float64()),
+        _column("fineweb_lines_a_word", pa.float64()),
+        _column("pii_emails", pa.int32()),
+        _column("pii_phones", pa.int32()),
+        _column("pii_ips", pa.int32()),
+        _column("pii_cards", pa.int32()),
+    ]
+)
+
+# Every document that filter took in, whatever became of it.
+MEASURED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        *MEASURES,
+    ]
+)
+
 FILTERED = pa.schema(
     [
         *DOCUMENTS,
-        pa.field("language", pa.string(), nullable=False),  # ISO 639, by the detector
-        pa.field("language_score", pa.float32(), nullable=False),
-        pa.field("num_words", pa.int32(), nullable=False),
+        *(field for field in MEASURES if field.name != "wikipedia"),
+        _column("contaminated_grams", pa.int32()),  # runs of words that evaluation sets have too
     ]
 )
 
@@ -195,11 +259,44 @@ class Reason(StrEnum):
     TOO_SLOW = "too_slow"
     BAD_RECORD = "bad_record"
     NO_TEXT = "no_text"
-    SAME_PAGE = "same_page"  # another link ended at the same URL
+    ERROR_PAGE = "error_page"  # that came with HTTP 200
+    SAME_PAGE = "same_page"  # another link ended at the same URL, or declares it
     # filter
     LANGUAGE = "language"
     TOO_SHORT = "too_short"
     WIKIPEDIA = "wikipedia"
+    GOPHER_DUPLICATE_PARAGRAPHS = "gopher_duplicate_paragraphs"  # the rules of filter/rules.py, to FINEWEB
+    GOPHER_DUPLICATE_PARAGRAPH_CHARACTERS = "gopher_duplicate_paragraph_characters"
+    GOPHER_DUPLICATE_LINES = "gopher_duplicate_lines"
+    GOPHER_DUPLICATE_LINE_CHARACTERS = "gopher_duplicate_line_characters"
+    GOPHER_TOP_2_GRAMS = "gopher_top_2_grams"
+    GOPHER_TOP_3_GRAMS = "gopher_top_3_grams"
+    GOPHER_TOP_4_GRAMS = "gopher_top_4_grams"
+    GOPHER_DUPLICATE_5_GRAMS = "gopher_duplicate_5_grams"
+    GOPHER_DUPLICATE_6_GRAMS = "gopher_duplicate_6_grams"
+    GOPHER_DUPLICATE_7_GRAMS = "gopher_duplicate_7_grams"
+    GOPHER_DUPLICATE_8_GRAMS = "gopher_duplicate_8_grams"
+    GOPHER_DUPLICATE_9_GRAMS = "gopher_duplicate_9_grams"
+    GOPHER_DUPLICATE_10_GRAMS = "gopher_duplicate_10_grams"
+    GOPHER_FEW_WORDS = "gopher_few_words"
+    GOPHER_MANY_WORDS = "gopher_many_words"
+    GOPHER_SHORT_WORDS = "gopher_short_words"
+    GOPHER_LONG_WORDS = "gopher_long_words"
+    GOPHER_HASHES = "gopher_hashes"
+    GOPHER_ELLIPSES = "gopher_ellipses"
+    GOPHER_BULLET_LINES = "gopher_bullet_lines"
+    GOPHER_ELLIPSIS_LINES = "gopher_ellipsis_lines"
+    GOPHER_ALPHABETIC_WORDS = "gopher_alphabetic_words"
+    GOPHER_STOP_WORDS = "gopher_stop_words"
+    C4_LOREM_IPSUM = "c4_lorem_ipsum"
+    C4_CURLY_BRACKETS = "c4_curly_brackets"
+    C4_SENTENCES = "c4_sentences"
+    C4_BAD_WORDS = "c4_bad_words"
+    FINEWEB_PUNCTUATED_LINES = "fineweb_punctuated_lines"
+    FINEWEB_SHORT_LINES = "fineweb_short_lines"
+    FINEWEB_DUPLICATE_CHARACTERS = "fineweb_duplicate_characters"
+    FINEWEB_LINE_BREAKS = "fineweb_line_breaks"
+    CONTAMINATED = "contaminated"  # too much of it is in the evaluation sets
     # dedupe
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"

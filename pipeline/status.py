@@ -80,7 +80,8 @@ class Status:
 
     What collect says of its months and what is to be warned of are there once it is finished; so are, with
     link, the links that each least karma lets through, by the best submission's score and by the sum of all.
-    Of fetch there is what its crawl says while it is not finished, and then what its ledgers say.
+    Of fetch there is what its crawl says while it is not finished, and then what its ledgers say. Of each
+    evaluation set there is, with filter, how much of it the kept documents have (contamination.Overlap).
     """
 
     run: str
@@ -92,6 +93,7 @@ class Status:
     warnings: tuple[str, ...] = ()
     crawl: Crawl | None = None
     ledger: LedgerFigures | None = None
+    evaluation_sets: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -113,6 +115,7 @@ class Status:
                 "max": {str(least): num for least, num in self.links_by_max.items()},
                 "sum": {str(least): num for least, num in self.links_by_sum.items()},
             },
+            "evaluation_sets": [dict(one) for one in self.evaluation_sets],
             "warnings": list(self.warnings),
         }
 
@@ -136,6 +139,7 @@ def read_status(run: Folder) -> Status:
         warnings=(*warnings(collect), *damage),
         crawl=crawl,
         ledger=ledger,
+        evaluation_sets=tuple(_facts(run / BY_NAME["filter"].folder).get("evaluation_sets", ())),
     )
 
 
@@ -295,6 +299,28 @@ def sensitivity(status: Status) -> "RenderableType":
         table.add_column(f"{least:,}", justify="right", no_wrap=True)
     table.add_row("max: the best submission's", *(f"{num:,}" for num in status.links_by_max.values()))
     table.add_row("sum: that of all together", *(f"{num:,}" for num in status.links_by_sum.values()))
+    return table
+
+
+def overlaps(status: Status) -> "RenderableType":
+    """How much of each evaluation set the kept documents had, as a table: a row a set and length of runs."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("evaluation set", no_wrap=True)
+    for name in ("its runs of", "found", "", "examples", "with one", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in status.evaluation_sets:
+        table.add_row(
+            one["name"],
+            f"{one['n']} words: {one['num_grams']:,}",
+            f"{one['num_found']:,}",
+            percentage(one["num_found"], one["num_grams"]),
+            f"{one['num_examples']:,}",
+            f"{one['num_examples_hit']:,}",
+            percentage(one["num_examples_hit"], one["num_examples"]),
+        )
     return table
 
 

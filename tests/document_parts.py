@@ -6,12 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.records import FILTERED
+from pipeline.extract.metadata import Metadata
+from pipeline.records import DOCUMENTS, FILTERED
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import BY_NAME, part_name
 
 EARLY = datetime(2019, 1, 1, tzinfo=UTC)
 LATE = datetime(2019, 6, 1, tzinfo=UTC)
+
+NOTHING_MEASURED: Mapping[str, Any] = dict.fromkeys(FILTERED.names[len(DOCUMENTS) :], 0)
 
 
 def document(name: str, text: str, **values: Any) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def document(name: str, text: str, **values: Any) -> dict[str, Any]:
         "url": f"https://example.com/{name}",
         "final_url": f"https://example.com/{name}",
         "text": text,
-        "title": None,
+        **Metadata()._asdict(),
         "karma": 3,
         "submissions": [f"post-{name}"],
         "subreddits": ["news"],
@@ -32,6 +35,7 @@ def document(name: str, text: str, **values: Any) -> dict[str, Any]:
         "offset": 0,
         "length": 1,
         "extractor": "hand 1",
+        **NOTHING_MEASURED,
         "language": "en",
         "language_score": 1.0,
         "num_words": len(text.split()),

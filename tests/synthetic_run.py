@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from pipeline import config
 from pipeline.canonical import key_of
+from pipeline.extract.metadata import Metadata
+from pipeline.filter.settings import FilterSettings
 from pipeline.records import (
     CLUSTERS,
     CORPUS,
@@ -30,6 +32,7 @@ from pipeline.records import (
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import BY_NAME, Job, Plan, Planned, _commit, part_name
 from pipeline.urls import domain_hash
+from tests.document_parts import NOTHING_MEASURED
 from tokenizer.config import TokenizerSettings
 from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, write_tokenizer
 from tokenizer.tokenfile import Index, document_index, index_bytes, token_dtype
@@ -39,8 +42,8 @@ SETTINGS: Mapping[str, Any] = {
     "collect": config.CollectSettings(),
     "link": config.LinkSettings(),
     "fetch": config.FetchSettings(),
-    "extract": config.ExtractSettings(),
-    "filter": config.FilterSettings(),
+    "extract": config.Extraction(),
+    "filter": FilterSettings(),
     "dedupe": config.DedupeSettings(),
     "tokenizer": TokenizerSettings(vocab_size=257),
     "shard": config.ShardSettings(),
@@ -328,6 +331,7 @@ def _extract(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
     for row in (row for rows in parts.values() for row in rows):
         row |= {
             "text": _text(row["n"]),
+            **Metadata()._asdict(),
             "title": f"Page {row['n']}",
             "created": row["submissions"][0]["created"],
             "subreddits": sorted({one["subreddit"] for one in row["submissions"]}),
@@ -340,7 +344,8 @@ def _extract(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
 def _filter(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
     for row in (row for rows in parts.values() for row in rows):
         language = LANGUAGES[row["n"] % len(LANGUAGES)]
-        row |= {"language": language, "language_score": 0.9, "num_words": len(row["text"].split())}
+        measured = {"language": language, "language_score": 0.9, "num_words": len(row["text"].split())}
+        row.update({**NOTHING_MEASURED, **measured})
     return _sift(job, parts, FILTERED, {7: "too_short", 8: "language"})
 
 

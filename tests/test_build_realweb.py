@@ -29,6 +29,8 @@ submissions_per_part = 60
 [fetch]
 source = "warc"
 warcs = ["{realweb}/pages.warc.gz"]
+[filter]
+languages = []
 [tokenizer]
 vocab_size = 2000
 [shard]
@@ -146,17 +148,57 @@ def test_force_and_until(built: Path, tmp_path: Path) -> None:
     assert digests(copy / "run") == digests(built / "run")
 
 
-def test_other_settings_redo_what_depends_on_them(built: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["filter.min_wrds=1"], "filter.min_wrds: unknown; did you mean min_words?"),
+        (["filter.min_words=many"], "filter.min_words: Input should be a valid integer"),
+        (["filter.min_words"], "sets nothing: give NAME=VALUE"),
+        (["filter.min_words.x=1"], "min_words is a setting, and no section"),
+        (["extract.deadline_s=1"], "only settings of [filter] can be tried"),
+    ],
+)
+def test_what_cannot_be_tried(built: Path, values: list[str], message: str) -> None:
+    options = [one for value in values for one in ("--set", value)]
+    answer = webtext("try-filters", "run", *options, cwd=built)
+    assert answer.returncode == 2
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_another_extractor_fetches_nothing_again(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, tmp_path / "copy")
     copy = tmp_path / "copy"
     settings = copy / "webtext.toml"
-    settings.write_text(settings.read_text() + "[filter]\nmin_words = 150\n")
+    settings.write_text(settings.read_text() + '[extract]\nextractor = "resiliparse"\n')
+    pages = {path: path.stat().st_mtime_ns for path in (copy / "run" / "pages").iterdir()}
+    answer = webtext("build", "webtext.toml", "--until", "extract", cwd=copy)
+    assert answer.returncode == 0, answer.stderr
+    assert pages == {path: path.stat().st_mtime_ns for path in (copy / "run" / "pages").iterdir()}
+    parts = str(copy / "run" / "documents" / "part-*[0-9].parquet")
+    extractors = duckdb.read_parquet(parts).select("extractor").distinct().fetchall()
+    assert len(extractors) == 1
+    assert extractors[0][0].startswith("resiliparse ")
+
+
+def test_other_settings_redo_what_depends_on_them(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "copy")
+    copy = tmp_path / "copy"
+    tried = webtext("try-filters", "run", "--set", "filter.min_words=150", "--json", cwd=copy)
+    assert tried.returncode == 0, tried.stderr
+    found = json.loads(tried.stdout)
+    shown = webtext("try-filters", "run", "--set", "filter.min_words=150", cwd=copy).stdout
+    assert f"{found['going']} documents would go, 0 would come" in shown
+    assert "kept → too_short" in shown
+    settings = copy / "webtext.toml"
+    settings.write_text(settings.read_text().replace("[filter]\n", "[filter]\nmin_words = 150\n"))
     pages = (copy / "run" / "pages" / "manifest.json").stat().st_mtime_ns
     answer = webtext("build", "webtext.toml", cwd=copy)
     assert answer.returncode == 0, answer.stderr
     assert (copy / "run" / "pages" / "manifest.json").stat().st_mtime_ns == pages
     stages = json.loads(webtext("status", "run", "--json", cwd=copy).stdout)["stages"]
     assert stages["filter"]["rejected"]["too_short"] > 2
+    assert found["then"] == {"kept": stages["filter"]["kept"], **stages["filter"]["rejected"]}
     assert stages["dedupe"]["in"] == stages["filter"]["kept"]
     assert webtext("verify", "run", cwd=copy).returncode == 0
 

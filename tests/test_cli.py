@@ -30,8 +30,8 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "generate", "init", "pretrain", "report", "retry", "status",
-        "tokenizer encode", "tokenizer import", "tokenizer train", "verify",
+        "build", "demo", "extract-audit", "generate", "init", "pretrain", "report", "retry", "status",
+        "tokenizer encode", "tokenizer import", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
 
@@ -73,6 +73,18 @@ BAD = {
     ),
     "no contact": ('[collect]\ndumps = ["RS"]\n', "fetch.contact is empty"),
     "missing dump": ('[collect]\ndumps = ["nope"]\n', "collect.dumps: nothing is at"),
+    "missing evaluation set": (
+        '[collect]\ndumps = ["RS"]\n[fetch]\ncontact = "a"\n[filter.decontaminate]\nsets = {a = "nope"}\n',
+        "nope is not there: give the path of an evaluation set",
+    ),
+    "missing list of bad words": (
+        '[collect]\ndumps = ["RS"]\n[fetch]\ncontact = "a"\n[filter]\nbad_words = "nope"\n',
+        "nope cannot be read",
+    ),
+    "no threshold": (
+        "[filter.rules]\ngopher_hashes = true\n",
+        "filter.rules.gopher_hashes: Input should be a number, or false: no such rule (given: True)",
+    ),
     "missing warc": (
         '[collect]\ndumps = ["RS"]\n[fetch]\nsource = "warc"\nwarcs = ["nope*"]\n',
         "fetch.warcs: nothing is at",
@@ -103,6 +115,8 @@ def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: st
         (["tokenizer", "train", "nowhere", "--out", "t"], "neither a text file nor a run"),
         (["tokenizer", "import", "--vocab", "a", "--merges", "b"], "a"),
         (["build", "nowhere.toml"], "webtext init"),
+        (["extract-audit", "nowhere"], "there is no run here"),
+        (["try-filters", "nowhere", "--set", "filter.min_words=1"], "there is no run here"),
         (["pretrain", "nowhere.toml"], "webtext init"),
         (["build", "x", "--until", "nothing"], "--until"),
         (["status", "nosuch://bucket/run"], "cannot be opened"),
@@ -171,7 +185,9 @@ def test_status_says_what_to_mind(tmp_path: Path) -> None:
     assert "! 2023-05: 0.4 % of the posts" in shown.stdout
     assert "links with karma of at least" in shown.stdout
     value = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)
-    assert list(value) == ["run", "stages", "tokenizer", "fetch", "months", "sensitivity", "warnings"]
+    assert list(value) == [
+        "run", "stages", "tokenizer", "fetch", "months", "sensitivity", "evaluation_sets", "warnings"
+    ]  # fmt: skip
     (warning,) = value["warnings"]
     assert warning in shown.stdout
 

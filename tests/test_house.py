@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 def test_every_webtext_command_in_the_readme_exists() -> None:
     group = typer.main.get_command(app)
     assert isinstance(group, typer.core.TyperGroup)
-    named = set(re.findall(r"\.venv/bin/webtext (\w+)", README))
+    named = set(re.findall(r"\.venv/bin/webtext ([\w-]+)", README))
     assert named >= {"init", "build", "status", "report", "verify", "pretrain", "generate"}
     assert named <= group.commands.keys()
 

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,12 +19,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import ExtractSettings
+from pipeline.config import Extraction
 from pipeline.errors import RunError
 from pipeline.extract.charset import decode
-from pipeline.extract.extractor import MAX_BYTES, Extracted, Extractor
+from pipeline.extract.extractor import MAX_BYTES, Extractor
+from pipeline.extract.metadata import Metadata
 from pipeline.extract.responses import Response, read_response
-from pipeline.extract.same_page import ENDS, Absorbed, Joined, find_same_pages
+from pipeline.extract.same_page import MEMBERS, Absorbed, Joined, find_same_pages, places, shared
+from pipeline.extract.sketch import are_alike, sketch
+from pipeline.extract.wire import Extracted, Request
 from pipeline.records import Reason, Rejection
 
 SENTENCE = "Nothing in this paragraph is out of the ordinary, and there is a good deal of it to read. "
@@ -160,46 +163,50 @@ def test_any_damage_gives_an_answer(data: st.DataObject) -> None:
     assert isinstance(answer, Rejection) or answer.body == GOOD
 
 
+def ask(extractor: Extractor, body: bytes, content_type: str = "text/html") -> Extracted | Rejection:
+    return extractor.extract(Request("https://example.com/page", content_type, date(2020, 1, 1)), body)
+
+
 def extract_good(extractor: Extractor) -> None:
-    answer = extractor.extract(GOOD, "text/html")
-    assert answer == Extracted((SENTENCE * 9).strip(), "Good")
+    answer = ask(extractor, GOOD)
+    assert answer == Extracted((SENTENCE * 9).strip(), Metadata(title="Good"))
 
 
 def test_a_page_over_the_deadline_is_too_slow_and_the_next_is_extracted() -> None:
-    with Extractor(ExtractSettings(deadline_s=1, max_elements=1_000_000)) as extractor:
+    with Extractor(Extraction(deadline_s=1, max_elements=1_000_000)) as extractor:
         extract_good(extractor)
         started = time.process_time()
-        assert extractor.extract(ROWS, "text/html") == Rejection(Reason.TOO_SLOW, "over 1 s")
+        assert ask(extractor, ROWS, "text/html") == Rejection(Reason.TOO_SLOW, "over 1 s")
         assert time.process_time() - started < 1  # the work is not this process's
         extract_good(extractor)
 
 
 def test_a_page_of_too_many_tags_or_bytes_is_not_tried() -> None:
-    with Extractor(ExtractSettings()) as extractor:
+    with Extractor(Extraction()) as extractor:
         num_tags = ROWS.count(b"<")
-        assert extractor.extract(ROWS, "") == Rejection(Reason.TOO_LARGE, f"{num_tags} tags")
+        assert ask(extractor, ROWS, "") == Rejection(Reason.TOO_LARGE, f"{num_tags} tags")
         large = b"x" * (MAX_BYTES + 1)
-        assert extractor.extract(large, "") == Rejection(Reason.TOO_LARGE, f"{MAX_BYTES + 1} bytes")
+        assert ask(extractor, large, "") == Rejection(Reason.TOO_LARGE, f"{MAX_BYTES + 1} bytes")
 
 
 def test_a_page_that_takes_too_much_memory_is_too_large_and_the_next_is_extracted() -> None:
-    limits = ExtractSettings.model_construct(deadline_s=20.0, max_elements=1_000_000, max_memory_mb=24)
+    limits = Extraction(max_elements=1_000_000, max_memory_mb=24)
     with Extractor(limits) as extractor:
         extract_good(extractor)
-        assert extractor.extract(ROWS, "") == Rejection(Reason.TOO_LARGE, "over 24 MB of memory")
+        assert ask(extractor, ROWS, "") == Rejection(Reason.TOO_LARGE, "over 24 MB of memory")
         extract_good(extractor)
 
 
 def test_a_child_that_cannot_start_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "false")
-    with Extractor(ExtractSettings()) as extractor, pytest.raises(RunError, match="ended with status 1"):
-        extractor.extract(GOOD, "")
+    with Extractor(Extraction()) as extractor, pytest.raises(RunError, match="ended with status 1"):
+        ask(extractor, GOOD, "")
 
 
 @pytest.mark.parametrize("body", [b"", b" ", b"plain text, no markup", b"\0" * 99, b"<html></html>", b"<"])
 def test_a_page_without_text_is_rejected(body: bytes) -> None:
-    with Extractor(ExtractSettings()) as extractor:
-        answer = extractor.extract(body, "text/html")
+    with Extractor(Extraction()) as extractor:
+        answer = ask(extractor, body, "text/html")
         assert isinstance(answer, Rejection)
         assert answer.reason is Reason.NO_TEXT
 
@@ -216,15 +223,15 @@ def test_a_page_without_text_is_rejected(body: bytes) -> None:
 )
 def test_the_title_is_the_head_s(head: str, title: str | None) -> None:
     page = f"<html><head>{head}</head><body><article><p>{SENTENCE * 5}</p></article></body></html>"
-    with Extractor(ExtractSettings()) as extractor:
-        answer = extractor.extract(page.encode(), "text/html; charset=utf-8")
+    with Extractor(Extraction()) as extractor:
+        answer = ask(extractor, page.encode(), "text/html; charset=utf-8")
     assert isinstance(answer, Extracted)
-    assert answer.title == title
+    assert answer.metadata.title == title
 
 
 @pytest.fixture(scope="module")
 def extractor() -> Iterator[Extractor]:
-    with Extractor(ExtractSettings(deadline_s=5)) as opened:
+    with Extractor(Extraction(deadline_s=5)) as opened:
         yield opened
 
 
@@ -232,8 +239,8 @@ def extractor() -> Iterator[Extractor]:
 @settings(max_examples=60, deadline=None)
 def test_foreign_bytes_get_an_answer(extractor: Extractor, foreign: bytes | str) -> None:
     body = foreign.encode(errors="surrogatepass") if isinstance(foreign, str) else foreign
-    answer = extractor.extract(b"<html><body>" + body, "text/html; charset=\udcff")
-    assert extractor.extract(b"<html><body>" + body, "text/html; charset=\udcff") == answer
+    answer = ask(extractor, b"<html><body>" + body, "text/html; charset=\udcff")
+    assert ask(extractor, b"<html><body>" + body, "text/html; charset=\udcff") == answer
 
 
 @contextmanager
@@ -241,13 +248,13 @@ def a_parent_with_a_busy_child() -> Iterator[tuple[subprocess.Popen[bytes], int]
     """A process that extracts the slow page, and its child's id."""
     program = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "from pipeline.config import ExtractSettings\n"
+        "from pipeline.config import Extraction\n"
         "from pipeline.extract.extractor import Extractor\n"
-        "from test_pipeline_extract import GOOD, ROWS\n"
-        "with Extractor(ExtractSettings(deadline_s=2, max_elements=1_000_000)) as extractor:\n"
-        "    extractor.extract(GOOD, '')\n"
+        "from test_pipeline_extract import GOOD, ROWS, ask\n"
+        "with Extractor(Extraction(deadline_s=2, max_elements=1_000_000)) as extractor:\n"
+        "    ask(extractor, GOOD)\n"
         "    print(extractor._child.process.pid, flush=True)\n"
-        "    extractor.extract(ROWS, '')\n"
+        "    ask(extractor, ROWS)\n"
     )
     root = Path(__file__).resolve().parents[1]
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE)
@@ -277,28 +284,30 @@ def test_a_child_does_not_outlive_its_parent_for_long() -> None:
         assert not is_running(child)
 
 
-def ends_table(*rows: tuple[int, int, str, int, int]) -> pa.Table:
-    """Rows of ENDS from key, part, id, karma and hour."""
+def member_table(*rows: tuple[int, int, str, int, int], text: str = "", found: bool = True) -> pa.Table:
+    """Rows of MEMBERS from key, part, id, karma and hour."""
     return pa.Table.from_pylist(
         [
             {
                 "key": key.to_bytes(16, "big"),
+                "found": found,
                 "part": part,
+                "row": 0,
                 "id": name,
                 "karma": karma,
                 "submissions": [f"t3_{name}", "both"],
                 "subreddits": sorted([name, "all"]),
                 "created": datetime(2019, 1, 1, hour, tzinfo=UTC),
+                "sketch": sketch(text or name),
             }
             for key, part, name, karma, hour in rows
         ],
-        schema=ENDS,
+        schema=MEMBERS,
     )
 
 
 def test_of_links_to_one_page_the_highest_karma_stays_then_the_oldest_then_the_smallest_id() -> None:
-    table = ends_table(
-        (1, 0, "alone", 9, 0),
+    table = member_table(
         (2, 0, "low", 3, 0),
         (2, 1, "high", 4, 5),
         (3, 0, "young", 7, 2),
@@ -317,21 +326,93 @@ def test_of_links_to_one_page_the_highest_karma_stays_then_the_oldest_then_the_s
         (1, Absorbed("b", "a")),
         (3, Absorbed("c", "a")),
     ]
-    assert list(find_same_pages(table)) == expected
-    assert list(find_same_pages(table.take(list(range(7, -1, -1))))) == expected
-    assert list(find_same_pages(table.slice(0, 1))) == []
+    assert list(find_same_pages(table, "max")) == expected
+    assert list(find_same_pages(table.take(list(range(6, -1, -1))), "max")) == expected
+    assert list(find_same_pages(table.slice(0, 1), "max")) == []
+
+
+def test_karma_that_is_a_sum_is_that_of_all() -> None:
+    table = member_table((1, 0, "a", 5, 0), (1, 1, "b", 4, 0), (1, 1, "c", 3, 0))
+    changes = dict(find_same_pages(table, "sum"))
+    assert isinstance(changes[0], Joined)
+    assert changes[0].karma == 12
 
 
 def test_a_page_is_as_old_as_the_oldest_of_its_links_that_tells() -> None:
-    table = ends_table(
+    table = member_table(
         (1, 0, "told", 7, 3), (1, 0, "untold", 7, 0), (2, 0, "none", 9, 0), (2, 0, "nor", 3, 0)
     )
     hidden = pa.array([one in ("untold", "none", "nor") for one in table["id"].to_pylist()])
     created = pc.if_else(hidden, pa.scalar(None, table["created"].type), table["created"])
-    untold = table.set_column(table.schema.get_field_index("created"), ENDS.field("created"), created)
-    told, _, none, _ = (change for _, change in find_same_pages(untold))
+    untold = table.set_column(table.schema.get_field_index("created"), MEMBERS.field("created"), created)
+    told, _, none, _ = (change for _, change in find_same_pages(untold, "max"))
     assert isinstance(told, Joined)
     assert told.id == "told"  # of equal karma what tells no time comes behind
     assert told.created == datetime(2019, 1, 1, 3, tzinfo=UTC)
     assert isinstance(none, Joined)
     assert none.created is None
+
+
+SONG = " ".join(f"word{number}" for number in range(300))
+
+
+def survivors(*tables: pa.Table) -> dict[str, str]:
+    changes = [change for _, change in find_same_pages(pa.concat_tables(tables), "max")]
+    return {change.id: change.survivor for change in changes if isinstance(change, Absorbed)}
+
+
+def test_pages_that_declare_one_url_are_one_where_their_texts_are_alike() -> None:
+    there = member_table((1, 0, "there", 3, 0), text=SONG)
+    printed = member_table((1, 0, "printed", 9, 0), text=f"Print this page. {SONG}", found=False)
+    first_page = member_table((1, 1, "first", 5, 0), text=SONG[:900], found=False)
+    other = member_table((1, 1, "other", 7, 0), text=SONG.replace("word", "note"), found=False)
+    assert survivors(there, printed, first_page, other) == {"there": "printed", "first": "printed"}
+    # Nobody was at the URL itself: the one of the highest karma stands for it.
+    assert survivors(printed, first_page, other) == {"first": "printed"}
+
+
+def test_what_one_declares_and_where_another_was_found_may_go_on_to_a_third() -> None:
+    """B was found at 2 and declares 1, C declares 2."""
+    a = member_table((1, 0, "a", 3, 0), text=SONG)
+    b = [member_table((key, 1, "b", 4, 0), text=SONG, found=key == 2) for key in (1, 2)]
+    c = member_table((2, 2, "c", 5, 0), text=SONG, found=False)
+    assert survivors(a, *b, c) == {"a": "c", "b": "c"}
+
+
+def test_only_places_that_several_share_are_read_again() -> None:
+    front, page = "https://a.example/", "https://a.example/page"
+    documents = pa.table(
+        {
+            "id": [f"{number:032x}" for number in range(6)],
+            "final_url": [
+                page,
+                f"{page}?print=1",
+                f"{page}/2",
+                "https://b.example/",
+                "https://c.example/",
+                "",
+            ],
+            "canonical_url": [page, page, front, "https://b.example", "no URL", None],
+        }
+    )
+    blocks = [table for _, table in places(documents, 3)]
+    found = pa.concat_tables(blocks)
+    assert found.num_rows == 7  # six documents, and one that declares another's place
+    ((part, rows),) = [one for block in blocks for one in shared(block)]
+    assert part == 3
+    assert sorted(zip(rows["row"].to_pylist(), rows["found"].to_pylist(), strict=True)) == [
+        (0, True),
+        (1, False),
+    ]
+
+
+@given(st.text(alphabet="ab ", max_size=60), st.text(alphabet="ab ", max_size=60))
+def test_sketches_of_short_texts_tell_just_how_much_they_share(left: str, right: str) -> None:
+    def runs(text: str) -> set[tuple[str, ...]]:
+        words = text.split()
+        return {tuple(words[start : start + 3]) for start in range(max(len(words) - 3, 0) + 1)}
+
+    ours, theirs = runs(left), runs(right)
+    shares = len(ours & theirs) >= 0.2 * min(len(ours), len(theirs))
+    assert are_alike(sketch(left), sketch(right)) == shares
+    assert are_alike(sketch(left), sketch(left))

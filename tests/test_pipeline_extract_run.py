@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 from fastwarc.warc import ArchiveIterator
 
-from pipeline.config import ExtractSettings, Section
+from pipeline.config import Extraction, Section
 from pipeline.records import DOCUMENTS, LEDGER, LINKS, REJECTED
 from pipeline.runs import Counts, Folder, Manifest, Part, PartWriter
 from pipeline.stages import BY_NAME, Job, execute, part_name
@@ -119,7 +120,7 @@ def make_job(
         writer.table("ledger.parquet", pa.Table.from_pylist(ledger_rows, LEDGER))
         pages.append(writer.commit(Counts(len(ledger_rows), num_fetched, outcomes), seconds=0))
     inputs = {"fetch": manifest("fetch", pages), "link": manifest("link", links)}
-    return Job(BY_NAME["extract"], run, settings or ExtractSettings(), inputs)
+    return Job(BY_NAME["extract"], run, settings or Extraction(), inputs)
 
 
 def extract(job: Job) -> Manifest:
@@ -147,9 +148,16 @@ def word_f1(found: str, gold: str) -> float:
     return 2 * common / ((one.total() + other.total()) or 1)
 
 
+# The labelled pages and their text, and what the default extractor must reach on them.
+LABELLED = "965e0000c6ffdba34f359df2cc30a2677c38a9c9aba84224518ccd074711235e"
+FLOOR = 0.96
+
+
 @pytest.mark.skipif(not REALWEB.exists(), reason="needs ../shared/realdata/realweb")
 def test_real_pages_against_the_text_a_person_marked(tmp_path: Path) -> None:
     warc = (REALWEB / "pages.warc.gz").read_bytes()
+    data = hashlib.sha256(warc + (REALWEB / "gold.json").read_bytes()).hexdigest()
+    assert data == LABELLED, "the labelled pages are others: measure anew (benchmarks/extract.py), pin both"
     with (REALWEB / "pages.warc.gz").open("rb") as stream:
         starts = [
             (record.headers["WARC-Target-URI"], record.stream_pos) for record in ArchiveIterator(stream)
@@ -166,7 +174,7 @@ def test_real_pages_against_the_text_a_person_marked(tmp_path: Path) -> None:
     gold = json.loads((REALWEB / "gold.json").read_text())
     documents = rows_of(job, "part-00000.parquet")
     scores = [word_f1(document["text"], gold[document["url"]]) for document in documents]
-    assert sum(scores) / len(scores) >= 0.95
+    assert sum(scores) / len(scores) >= FLOOR
     assert all(document["title"] for document in documents)
     assert done.facts["words"] == sum(len(document["text"].split()) for document in documents)
     assert done.facts["text_bytes"] == sum(len(document["text"].encode()) for document in documents)
@@ -247,6 +255,56 @@ def test_links_that_ended_at_one_url_become_one_document(tmp_path: Path) -> None
     ]
     for name, schema in (("part-00001", DOCUMENTS), ("part-00001.rejected", REJECTED)):
         assert job.folder.read_table(f"{name}.parquet").schema.equals(schema)
+
+
+def declaring(topic: str, canonical: str) -> bytes:
+    link = f'<link rel="canonical" href="{canonical}">'.encode()
+    return article(topic).replace(b"</head>", link + b"</head>")
+
+
+@pytest.mark.parametrize(("rule", "karma"), [("max", 9), ("sum", 17)])
+def test_pages_that_declare_one_url_become_one_document(tmp_path: Path, rule: str, karma: int) -> None:
+    """Link 2 was at the page itself, 1 and 3 at copies that declare it; 4 declares it in error."""
+    page = "https://a.example/page"
+    first, first_places = warc_of(declaring("apples", "/page"), declaring("apples", page))
+    second, second_places = warc_of(
+        declaring("apples", page),
+        declaring("zebras", page).replace(
+            b"This is what the page about zebras has to say, and it says it more than once.",
+            b"Stripes run from head to hoof in black and in white, and nobody is certain yet which.",
+        ),
+    )
+    urls = [
+        ["https://a.example/print/1", f"{page}?utm_source=x"],
+        ["http://mirror.example/", "http://b.example/z"],
+    ]
+    links = [
+        [link(1, urls[0][0], karma=5, submissions="one"), link(2, urls[0][1], karma=3, submissions="two")],
+        [link(3, urls[1][0], karma=9, submissions="three"), link(4, urls[1][1], karma=4)],
+    ]
+    ledgers = [
+        [
+            row(1, urls[0][0], "part-00000.warc.gz", *first_places[0]),
+            row(2, urls[0][1], "part-00000.warc.gz", *first_places[1]),
+        ],
+        [
+            row(3, urls[1][0], "part-00001.warc.gz", *second_places[0]),
+            row(4, urls[1][1], "part-00001.warc.gz", *second_places[1]),
+        ],
+    ]
+    job = make_job(tmp_path, [(links[0], ledgers[0], first), (links[1], ledgers[1], second)])
+    linked = replace(job.inputs["link"], settings={"karma": rule})
+    job = replace(job, inputs={**job.inputs, "link": linked})
+
+    done = extract(job)
+
+    assert done.counts == Counts(4, 2, {"same_page": 2})
+    assert rows_of(job, "part-00000.parquet") == []
+    joined, other = rows_of(job, "part-00001.parquet")
+    assert (joined["id"], joined["karma"]) == (f"{3:032x}", karma)
+    assert joined["submissions"] == ["three", "one", "two"]
+    assert joined["canonical_url"] == page
+    assert (other["id"], other["canonical_url"]) == (f"{4:032x}", page)
 
 
 def test_a_document_leads_back_to_its_bytes(tmp_path: Path) -> None:

@@ -26,7 +26,16 @@ STAGES = ["collect", "link", "fetch", "extract", "filter", "dedupe", "shard"]
 def test_a_finished_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     value = read_status(run).to_json()
-    assert list(value) == ["run", "stages", "tokenizer", "fetch", "months", "sensitivity", "warnings"]
+    assert list(value) == [
+        "run",
+        "stages",
+        "tokenizer",
+        "fetch",
+        "months",
+        "sensitivity",
+        "evaluation_sets",
+        "warnings",
+    ]
     assert value["run"] == run.uri
     assert list(value["stages"]) == STAGES
     before = None

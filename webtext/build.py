@@ -10,6 +10,7 @@ from pipeline.collect.plan import check_sources
 from pipeline.errors import InputError, RunError
 from pipeline.fetch.retry import reopen
 from pipeline.fetch.spool import discard
+from pipeline.filter.plan import check_files
 from pipeline.inputs import expand
 from pipeline.link.opt_out import read_opt_outs
 from pipeline.records import Reason
@@ -58,7 +59,7 @@ def build(
         manifests: dict[str, Manifest] = {}
         for stage in STAGES:
             inputs = {name: manifests[name] for name in stage.after}
-            job = Job(stage, run, getattr(settings, stage.name), inputs)
+            job = Job(stage, run, settings.section(stage.name), inputs)
             manifests[stage.name] = execute(job, beam_options=beam_options, watch=watch)
             on_stage(manifests[stage.name])
             if stage.name == until:
@@ -104,6 +105,8 @@ def _check_inputs(settings: Settings, last: int) -> None:
     """Raises InputError for what would only come to light hours later, in the stages up to the last."""
     check_sources(settings.collect)
     read_opt_outs(settings.link, settings.collect.urls)
+    if last >= STAGES.index(BY_NAME["filter"]):
+        check_files(settings.filter)
     if last < STAGES.index(BY_NAME["fetch"]):
         return
     fetch = settings.fetch

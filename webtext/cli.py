@@ -213,6 +213,29 @@ def status(
         show_waterfall(Folder(run), console)
 
 
+@app.command("try-filters")
+def try_filters(
+    run: RunArgument,
+    values: Annotated[
+        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of [filter]; more than once.")
+    ],
+    examples: Annotated[int, typer.Option(help="Documents to name that would move.", min=0)] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what other thresholds of [filter] would change, from what the run has measured already.
+
+    Example: webtext try-filters runs/webtext --set filter.min_words=100 --set filter.preset=gopher
+    """
+    from pipeline.runs import Folder
+    from webtext.trying import render, try_values
+
+    tried = try_values(Folder(run), values, examples)
+    if as_json:
+        typer.echo(json.dumps(tried.to_json(), indent=1))
+    else:
+        console.print(render(tried))
+
+
 @app.command()
 def report(run: RunArgument) -> None:
     """Write the run's report: numbers, charts and a data card.
@@ -226,6 +249,33 @@ def report(run: RunArgument) -> None:
     console.print(
         f"the report is {folder.uri}/index.html; its numbers are in stats.json, the card is card.md"
     )
+
+
+@app.command("extract-audit")
+def extract_audit(
+    run: RunArgument,
+    sample: Annotated[int, typer.Option(metavar="N", help="The most pages to compare.", min=1)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare the extractors over a sample of a run's stored pages, side by side; nothing is fetched.
+
+    Example: webtext extract-audit runs/webtext --sample 200
+    """
+    from pipeline.report.extract_audit import audit_extractors, tables
+    from pipeline.report.extract_audit_page import write_page
+    from pipeline.runs import Folder
+    from webtext.settings import load_run
+
+    folder = Folder(run)
+    settings = load_run(folder).extract
+    with errors.status("every extractor reads the sample's pages"):
+        audit = audit_extractors(folder, settings, sample)
+    page = write_page(folder, audit)
+    if as_json:
+        typer.echo(json.dumps({**audit.to_json(), "page": page}, indent=1))
+        return
+    console.print(*tables(audit), sep="\n")
+    console.print(f"\nthe texts side by side: {page}", markup=False)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from pipeline.fetch.progress import Figures, read_crawl
 from pipeline.fetch.schedule import duration
 from pipeline.fetch.summary import crawl_lines, fetch_lines
 from pipeline.runs import Folder, Manifest, read_sidecar
-from pipeline.status import read_status, sensitivity, waterfall
+from pipeline.status import overlaps, read_status, sensitivity, waterfall
 from webtext.paths import near
 
 _POLL_S = 0.5
@@ -183,6 +183,9 @@ def show_waterfall(run: Folder, console: Console) -> None:
     if lines := fetch_lines(status):
         console.print()
         console.print("\n".join(lines), markup=False)
+    if status.evaluation_sets:
+        console.print()
+        console.print(overlaps(status))
     if status.warnings:
         console.print()
         _warn(status.warnings, console)

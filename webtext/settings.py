@@ -5,7 +5,7 @@ import hashlib
 import json
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,14 +17,17 @@ from model.config import ModelSettings, TrainSettings
 from pipeline.config import (
     CollectSettings,
     DedupeSettings,
+    Extraction,
     ExtractSettings,
     FetchSettings,
-    FilterSettings,
+    Hopeless,
     LinkSettings,
     RunSettings,
+    Section,
     ShardSettings,
 )
 from pipeline.errors import InputError
+from pipeline.filter.settings import FilterSettings
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
 
@@ -38,8 +41,14 @@ _PATHS = (
     "collect.reddit.dump",
     "link.opt_out_lists",
     "fetch.warcs",
+    "filter.bad_words",
+    "filter.decontaminate.sets",
     "train.dir",
 )
+
+# Documents of fewer words are not extracted if the filter would reject them: a stricter filter finds those
+# of more words as they are, and nothing is extracted again.
+_HOPELESS_WORDS = 50
 
 
 class Settings(BaseModel):
@@ -58,6 +67,15 @@ class Settings(BaseModel):
     shard: ShardSettings = ShardSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
+
+    def section(self, stage: str) -> Section:
+        """What a stage is given: its own section, and extract what the filter leaves no hope."""
+        section: Section = getattr(self, stage)
+        if not isinstance(section, ExtractSettings):
+            return section
+        least = min(self.filter.min_words, _HOPELESS_WORDS)
+        hopeless = Hopeless(languages=self.filter.languages, min_words=least)
+        return Extraction(**dict(section), hopeless=hopeless if section.reject_early else Hopeless())
 
 
 def load(path: Path) -> Settings:
@@ -94,11 +112,44 @@ def load_run(run: Folder) -> Settings:
     return _parse(text, f"{run.uri}/{name}")
 
 
+def with_values(settings: Settings, assignments: Iterable[str]) -> Settings:
+    """The same settings with other values, as in ``filter.min_words=100`` (what follows = as in TOML).
+
+    Raises:
+        InputError: An assignment is none, or gives an unknown key, a wrong type or an impossible value.
+    """
+    values = settings.model_dump(mode="json", exclude_none=True)
+    for assignment in assignments:
+        name, equals, value = (part.strip() for part in assignment.partition("="))
+        if not equals or not name:
+            raise InputError(f"{assignment!r} sets nothing: give NAME=VALUE, as in filter.min_words=100.")
+        *sections, key = name.split(".")
+        table = values
+        for section in sections:
+            table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise InputError(f"{name}: {section} is a setting, and no section.")
+        table[key] = _toml_value(value)
+    return _validated(values, "--set")
+
+
+def _toml_value(text: str) -> Any:
+    """What a value means in TOML; a word that means nothing there is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _parse(text: str, where: str) -> Settings:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not TOML: {error}") from error
+    return _validated(values, where)
+
+
+def _validated(values: dict[str, Any], where: str) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -155,7 +206,9 @@ def _absolute(value: Any, folder: Path) -> Any:
     """A path, or each of several, from the folder on; a URI as it is."""
     if isinstance(value, tuple):
         return tuple(_absolute(one, folder) for one in value)
-    if value is None or "://" in str(value):
+    if isinstance(value, dict):
+        return {name: _absolute(one, folder) for name, one in value.items()}
+    if value in (None, "") or "://" in str(value):
         return value
     return type(value)((folder / Path(value).expanduser()).absolute())
 

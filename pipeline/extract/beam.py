@@ -1,4 +1,7 @@
-"""extract in Beam: pages to documents part by part, then a shuffle of the final URLs' keys."""
+"""extract in Beam: pages to documents part by part, then a shuffle of their URLs' keys.
+
+Keys alone go through the shuffle; of the few documents that share one the rest is read from their parts.
+"""
 
 import time
 from collections import Counter
@@ -13,7 +16,16 @@ from pipeline.beam import DoParts
 from pipeline.columns import pack, unpack
 from pipeline.extract.documents import extract_pages
 from pipeline.extract.plan import EXTRACTED, plan
-from pipeline.extract.same_page import Absorbed, Joined, ends, find_same_pages, settle
+from pipeline.extract.same_page import (
+    MEMBER_COLUMNS,
+    Absorbed,
+    Joined,
+    find_same_pages,
+    members,
+    places,
+    settle,
+    shared,
+)
 from pipeline.runs import Counts, PartWriter
 from pipeline.stages import Job, Planned, part_name
 
@@ -21,7 +33,7 @@ _REJECTED = "rejected.parquet"
 
 
 class ExtractText(beam.PTransform):
-    """Parts of pages to parts of documents, links that ended at the same URL joined."""
+    """Parts of pages to parts of documents, links to the same page joined."""
 
     def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
         super().__init__()
@@ -29,7 +41,7 @@ class ExtractText(beam.PTransform):
         self._todo = {part.name: part for part in todo}
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Extract what is not extracted, compare the final URLs of all, settle each part."""
+        """Extract what is not extracted, compare the URLs of all, settle each part."""
         extracted = [part for part in plan(self._job).parts if part.name.startswith(EXTRACTED)]
         missing = [part for part in extracted if part.name in self._todo]
         present = [part for part in extracted if part.name not in self._todo]
@@ -39,11 +51,15 @@ class ExtractText(beam.PTransform):
         changes = (
             (
                 pbegin | "Extract" >> DoParts(self._job, missing, _extract),
-                pbegin | "Reread" >> DoParts(self._job, present, _ends),
+                pbegin | "Reread" >> DoParts(self._job, present, _places),
             )
-            | "FinalUrls" >> beam.Flatten()
+            | "Places" >> beam.Flatten()
             | "GatherByUrl" >> beam.GroupByKey()
-            | "FindSamePages" >> beam.FlatMap(_find)
+            | "FindShared" >> beam.FlatMap(_shared)
+            | "GatherSharedByPart" >> beam.GroupByKey()
+            | "ReadMembers" >> beam.Map(_members, self._job)
+            | "GatherMembers" >> beam.GroupByKey()
+            | "FindSamePages" >> beam.FlatMap(_find, self._job)
         )
         return (
             {"parts": pbegin | "Parts" >> beam.Create(final, reshuffle=False), "changes": changes}
@@ -67,19 +83,36 @@ def _extract(job: Job, part: Planned) -> Iterator[tuple[int, bytes]]:
     writer.table("parquet", documents)
     writer.table(_REJECTED, rejected)
     writer.commit(None, seconds=time.monotonic() - started)
-    return _ends(job, part, documents)
+    return _places(job, part, documents)
 
 
-def _ends(job: Job, part: Planned, documents: pa.Table | None = None) -> Iterator[tuple[int, bytes]]:
+def _places(job: Job, part: Planned, documents: pa.Table | None = None) -> Iterator[tuple[int, bytes]]:
     if documents is None:
-        documents = job.folder.read_table(f"{part.name}.parquet")
-    for partition, table in ends(documents, part.spec["index"]):
+        columns = ["id", "final_url", "canonical_url"]
+        documents = job.folder.read_table(f"{part.name}.parquet", columns)
+    for partition, table in places(documents, part.spec["index"]):
         yield partition, pack(table)
 
 
-def _find(gathered: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, Absorbed | Joined]]:
+def _shared(gathered: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
     _, blocks = gathered
-    yield from find_same_pages(pa.concat_tables([unpack(block) for block in blocks]))
+    for part, rows in shared(_concatenated(blocks)):
+        yield part, pack(rows)
+
+
+def _members(gathered: tuple[int, Iterable[bytes]], job: Job) -> tuple[None, bytes]:
+    index, blocks = gathered
+    documents = job.folder.read_table(f"{part_name(index, EXTRACTED)}.parquet", MEMBER_COLUMNS)
+    return None, pack(members(documents, _concatenated(blocks)))
+
+
+def _find(gathered: tuple[None, Iterable[bytes]], job: Job) -> Iterator[tuple[int, Absorbed | Joined]]:
+    _, blocks = gathered
+    yield from find_same_pages(_concatenated(blocks), job.inputs["link"].settings.get("karma", "max"))
+
+
+def _concatenated(blocks: Iterable[bytes]) -> pa.Table:
+    return pa.concat_tables([unpack(block) for block in blocks])
 
 
 def _settle(gathered: tuple[int, Mapping[str, Iterable[Any]]], job: Job) -> Iterator[None]:

@@ -12,44 +12,48 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
-import trafilatura
-
+from pipeline.config import Extraction
 from pipeline.extract.charset import decode
-from pipeline.extract.wire import NOTHING, OUT_OF_MEMORY, READY, REPLY, REQUEST, TEXT, receive
+from pipeline.extract.early import reject_early
+from pipeline.extract.extractors import EXTRACTORS
+from pipeline.extract.metadata import read_metadata
+from pipeline.extract.page import Page
+from pipeline.extract.wire import OUT_OF_MEMORY, Extracted, Reply, Request, receive_request, send
+from pipeline.records import Reason, Rejection
 
 _SLACK_BYTES = 16 * 2**20
-_TITLES = "//title[not(ancestor::svg)]"
 
 
-def extract(body: bytes, content_type: str) -> tuple[str, str] | str:
-    """A page's main text and its title (empty where it has none), or in a word why there is no text."""
-    tree = trafilatura.load_html(decode(body, content_type))
-    if tree is None:
-        return "not HTML"
-    title = _title(tree)
-    text = (trafilatura.extract(tree, include_comments=False) or "").strip()
-    return (text, title) if text else ""
+def extract(request: Request, body: bytes, settings: Extraction) -> Extracted | Rejection:
+    """A page's main text and what it says of itself, or why there is no text."""
+    page = Page(decode(body, request.content_type))
+    if settings.reject_early:
+        rejection = reject_early(page, settings.hopeless)
+        if rejection is not None:
+            return rejection
+    text = EXTRACTORS[settings.extractor](page).strip()
+    if not text:
+        return Rejection(Reason.NO_TEXT)
+    return Extracted(text, read_metadata(page, request.url, request.fetched))
 
 
-def _title(tree: Any) -> str:
-    for element in tree.xpath(_TITLES):
-        words = " ".join("".join(element.itertext()).split())
-        return "".join(char for char in words if char.isprintable())
-    return ""
-
-
-def _reply(body: bytes, content_type: str) -> bytes:
+def _answer(request: Request, body: bytes, settings: Extraction) -> Reply:
     try:
-        found = extract(body, content_type)
+        found = extract(request, body, settings)
     except MemoryError:
         raise
     except Exception as error:  # whatever foreign bytes do to the library is an answer
-        found = type(error).__name__
-    mark, *fields = (NOTHING, found, "") if isinstance(found, str) else (TEXT, *found)
-    encoded = [field.encode(errors="replace") for field in fields]
-    return REPLY.pack(mark, *map(len, encoded)) + b"".join(encoded)
+        found = Rejection(Reason.NO_TEXT, type(error).__name__)
+    return Reply(rejection=found) if isinstance(found, Rejection) else Reply(extracted=_encodable(found))
+
+
+def _encodable(found: Extracted) -> Extracted:
+    """The same with U+FFFD for halves of surrogate pairs, which no UTF-8 has."""
+    text, metadata = found
+    if text.isascii():
+        return found
+    return Extracted(text.encode(errors="replace").decode(), metadata)
 
 
 def _limit_memory(max_memory_mb: int) -> int:
@@ -71,29 +75,28 @@ def _came_near(limit: int, num_bytes: int) -> bool:
     return peak_kb * 1024 + 4 * num_bytes + _SLACK_BYTES > limit
 
 
-def serve(connection: socket.socket, deadline_s: float, max_memory_mb: int) -> None:
+def serve(connection: socket.socket, settings: Extraction) -> None:
     """Answers page after page; EOFError or ConnectionError when the parent has closed the socket."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    limit = _limit_memory(max_memory_mb)
-    connection.sendall(REPLY.pack(READY, 0, 0))
+    limit = _limit_memory(settings.max_memory_mb)
+    send(connection, Reply())
     while True:
-        sizes = REQUEST.unpack(receive(connection, REQUEST.size))
-        content_type, body = (receive(connection, size) for size in sizes)
-        signal.setitimer(signal.ITIMER_PROF, deadline_s)
-        reply = _reply(body, content_type.decode())
+        request, body = receive_request(connection)
+        signal.setitimer(signal.ITIMER_PROF, settings.deadline_s)
+        reply = _answer(request, body, settings)
         signal.setitimer(signal.ITIMER_PROF, 0)
         if _came_near(limit, len(body)):
             raise MemoryError
-        connection.sendall(reply)
+        send(connection, reply)
 
 
 def main() -> None:
-    """``python -m pipeline.extract.child SOCKET DEADLINE_S MAX_MEMORY_MB``."""
+    """``python -m pipeline.extract.child SOCKET SETTINGS`` (JSON)."""
     logging.disable()
-    descriptor, deadline_s, max_memory_mb = sys.argv[1:]
+    descriptor, settings = sys.argv[1:]
     with socket.socket(fileno=int(descriptor)) as connection:
         try:
-            serve(connection, float(deadline_s), int(max_memory_mb))
+            serve(connection, Extraction.model_validate_json(settings))
         except (EOFError, ConnectionError):
             return
         except MemoryError:

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import ExtractSettings
+from pipeline.config import Extraction
 from pipeline.extract.extractor import MAX_BYTES, Extractor
+from pipeline.extract.plan import label
 from pipeline.extract.responses import read_response
+from pipeline.extract.wire import Extracted, Request
 from pipeline.records import DOCUMENTS, REJECTED, Rejection
 from pipeline.runs import Folder
 
@@ -24,7 +25,7 @@ def fetched(ledger: pa.Table) -> pa.Table:
 
 
 def extract_pages(
-    pages: Folder, ledger: pa.Table, links: pa.Table, settings: ExtractSettings
+    pages: Folder, ledger: pa.Table, links: pa.Table, settings: Extraction
 ) -> tuple[pa.Table, pa.Table]:
     """The documents (rows of DOCUMENTS) and the rejected (of REJECTED), in the order of their ids.
 
@@ -38,22 +39,23 @@ def extract_pages(
     """
     link_by_id = {link["id"]: link for link in links.select(_LINK_COLUMNS).to_pylist()}
     documents, rejected = [], []
-    for row, answer in _answers(pages, fetched(ledger), settings):
+    for row, answer in read_pages(pages, fetched(ledger), settings):
         link = link_by_id[row["id"]]
         if isinstance(answer, Rejection):
             rejected.append({"id": row["id"], "url": link["url"], **answer._asdict()})
         else:
-            documents.append(_document(row, link) | answer)
+            said = {"text": answer.text, **answer.metadata._asdict(), "extractor": label(settings.extractor)}
+            documents.append(_document(row, link) | said)
     return (
         pa.Table.from_pylist(documents, DOCUMENTS).sort_by("id"),
         pa.Table.from_pylist(rejected, REJECTED).sort_by("id"),
     )
 
 
-def _answers(
-    pages: Folder, rows: pa.Table, settings: ExtractSettings
-) -> Iterator[tuple[dict[str, Any], dict[str, Any] | Rejection]]:
-    """Each row with the text and title of its page, or why there are none."""
+def read_pages(
+    pages: Folder, rows: pa.Table, settings: Extraction
+) -> Iterator[tuple[dict[str, Any], Extracted | Rejection]]:
+    """Each of a ledger's rows of pages with what its page says, or why there is no text."""
     with ExitStack() as stack:
         extractor = stack.enter_context(Extractor(settings))
         warcs = {name: stack.enter_context(pages.open(name)) for name in rows["warc"].unique().to_pylist()}
@@ -62,8 +64,8 @@ def _answers(
             if isinstance(response, Rejection):
                 yield row, response
                 continue
-            answer = extractor.extract(response.body, response.content_type)
-            yield row, answer if isinstance(answer, Rejection) else answer._asdict()
+            request = Request(row["final_url"], response.content_type, row["fetched"].date())
+            yield row, extractor.extract(request, response.body)
 
 
 def _document(row: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,5 +83,4 @@ def _document(row: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]
         "warc": row["warc"],
         "offset": row["offset"],
         "length": row["length"],
-        "extractor": f"trafilatura {version('trafilatura')}",
     }

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple, Self
+from typing import IO, Self
 
 import pipeline
-from pipeline.config import ExtractSettings
+from pipeline.config import Extraction
 from pipeline.errors import RunError
-from pipeline.extract.wire import NOTHING, OUT_OF_MEMORY, READY, REPLY, REQUEST, receive
+from pipeline.extract.wire import OUT_OF_MEMORY, Extracted, Reply, Request, receive_reply, send
 from pipeline.records import Reason, Rejection
 
 MAX_BYTES = 20_000_000  # of a body; fetched ones are shorter, those from other WARC files need not be
@@ -30,13 +30,6 @@ _CLOCK_AT_LEAST_S = 30.0
 _CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
 
 
-class Extracted(NamedTuple):
-    """What a page says."""
-
-    text: str
-    title: str | None
-
-
 @dataclass(slots=True)
 class _Child:
     process: subprocess.Popen[bytes]
@@ -48,7 +41,7 @@ class _Child:
 class Extractor:
     """Extracts in a child process; a context manager, which holds one of the machine's cores."""
 
-    def __init__(self, settings: ExtractSettings) -> None:
+    def __init__(self, settings: Extraction) -> None:
         self._settings = settings
         self._child: _Child | None = None
 
@@ -64,8 +57,8 @@ class Extractor:
         finally:
             _CORES.release()
 
-    def extract(self, body: bytes, content_type: str) -> Extracted | Rejection:
-        """A page's text and title, or why it has none."""
+    def extract(self, request: Request, body: bytes) -> Extracted | Rejection:
+        """A page's text and what it says of itself, or why it has no text."""
         if len(body) > MAX_BYTES:
             return Rejection(Reason.TOO_LARGE, f"{len(body)} bytes")
         num_tags = body.count(b"<")
@@ -74,37 +67,34 @@ class Extractor:
         if self._child is not None and self._child.num_pages >= _PAGES_PER_CHILD:
             self._end()
         is_fresh = self._child is None
-        answer = self._ask(body, content_type)
+        answer = self._ask(request, body)
         if not is_fresh and isinstance(answer, Rejection) and answer.reason is Reason.TOO_LARGE:
-            return self._ask(body, content_type)  # the pages before may have used up the child's memory
+            return self._ask(request, body)  # the pages before may have used up the child's memory
         return answer
 
-    def _ask(self, body: bytes, content_type: str) -> Extracted | Rejection:
+    def _ask(self, request: Request, body: bytes) -> Extracted | Rejection:
         child = self._child = self._child or self._start()
         child.num_pages += 1
-        label = content_type.encode(errors="replace")
+        encodable = request.content_type.encode(errors="replace").decode()
         try:
-            child.connection.sendall(REQUEST.pack(len(label), len(body)) + label + body)
-            mark, *sizes = REPLY.unpack(receive(child.connection, REPLY.size))
-            text, title = (receive(child.connection, size).decode() for size in sizes)
+            send(child.connection, request._replace(content_type=encodable), body)
+            extracted, rejection = receive_reply(child.connection)
         except TimeoutError:
             self._end()
             return Rejection(Reason.TOO_SLOW, f"over {self._settings.deadline_s:g} s")
         except (EOFError, ConnectionError):
             return self._why_dead(child)
-        if mark == NOTHING:
-            return Rejection(Reason.NO_TEXT, text)
-        return Extracted(text, title or None)
+        return extracted or rejection or Rejection(Reason.NO_TEXT)
 
     def _start(self) -> _Child:
         ours, its = socket.socketpair()
         ours.settimeout(_START_S)
         errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the child
         paths = [str(Path(pipeline.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        arguments = [its.fileno(), self._settings.deadline_s, self._settings.max_memory_mb]
+        arguments = [str(its.fileno()), self._settings.model_dump_json()]
         with its:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "pipeline.extract.child", *map(str, arguments)],
+                [sys.executable, "-P", "-m", "pipeline.extract.child", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -114,10 +104,10 @@ class Extractor:
             )
         self._child = child = _Child(process, ours, errors)
         try:
-            mark, *_ = REPLY.unpack(receive(ours, REPLY.size))
+            is_ready = receive_reply(ours) == Reply()
         except (EOFError, OSError) as error:
             raise self._broken(child) from error
-        if mark != READY:
+        if not is_ready:
             raise self._broken(child)
         ours.settimeout(max(_CLOCK_AT_LEAST_S, _CLOCK_PER_CPU_S * self._settings.deadline_s))
         return child

@@ -1,36 +1,38 @@
-"""filter in Beam: part by part."""
+"""filter in Beam: measure part by part, look at what all share with evaluation sets, finish part by part."""
 
-import time
-from collections import Counter
 from collections.abc import Sequence
 
 import apache_beam as beam
-import pyarrow.compute as pc
 
 from pipeline.beam import DoParts
-from pipeline.filter.documents import filter_documents
-from pipeline.filter.language import load_detector
-from pipeline.runs import Counts, PartWriter
+from pipeline.filter.plan import CONTAMINATION, EVALUATION, FINISHED, MEASURED, SHARED
+from pipeline.filter.work import find_contamination, finish_part, index_sets, measure_part, search_part
 from pipeline.stages import Job, Planned
+
+
+class KeepGoodDocuments(beam.PTransform):
+    """Parts of documents to parts of those worth keeping, each step once the one before is done."""
+
+    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
+        super().__init__()
+        self._job = job
+        self._todo = todo
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Measure, look for what evaluation sets say, compare, finish."""
+        job = self._job
+        measured = pbegin | "Measure" >> DoParts(job, self._step(MEASURED), measure_part)
+        indexed = pbegin | "Index" >> DoParts(job, self._step(EVALUATION), index_sets, after=measured)
+        searched = pbegin | "Search" >> DoParts(job, self._step(SHARED), search_part, after=indexed)
+        compared = pbegin | "Compare" >> DoParts(
+            job, self._step(CONTAMINATION), find_contamination, after=searched
+        )
+        return pbegin | "Finish" >> DoParts(job, self._step(FINISHED), finish_part, after=compared)
+
+    def _step(self, step: str) -> list[Planned]:
+        return [part for part in self._todo if part.name.partition("-")[0] == step]
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     """Documents to those worth keeping."""
-    return DoParts(job, todo, _filter)
-
-
-def _filter(job: Job, part: Planned) -> None:
-    started = time.monotonic()
-    documents = job.folder_of("extract").read_table(part.spec["documents"])
-    kept, rejected = filter_documents(documents, job.settings, load_detector())
-    writer = PartWriter(job.folder, part.name, part.fingerprint)
-    writer.table("parquet", kept)
-    writer.table("rejected.parquet", rejected)
-    writer.commit(
-        Counts(documents.num_rows, kept.num_rows, Counter(rejected["reason"].to_pylist())),
-        seconds=time.monotonic() - started,
-        facts={
-            "words": pc.sum(kept["num_words"]).as_py() or 0,
-            "text_bytes": pc.sum(pc.binary_length(kept["text"])).as_py() or 0,
-        },
-    )
+    return KeepGoodDocuments(job, todo)

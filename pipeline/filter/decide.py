@@ -1,49 +1,77 @@
-"""Whether a document is worth keeping."""
+"""Which documents are kept, decided on what was measured of them: whole columns at a time."""
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeline.config import FilterSettings
-from pipeline.filter.language import Detector
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.filter.rules import Rule
+from pipeline.filter.settings import FilterSettings, rules_in_force
 from pipeline.records import Reason, Rejection
-from pipeline.urls import parse
+
+KEPT = -1
 
 
-class Document(NamedTuple):
-    """What of a document a decision rests on."""
+class Check(NamedTuple):
+    """A rule's verdict on each document, and what was measured of one, as people read it."""
 
-    final_url: str
-    text: str
-
-
-class Measures(NamedTuple):
-    """What was measured of a document that is kept; the names are FILTERED's."""
-
-    language: str
-    language_score: float
-    num_words: int
+    reason: Reason
+    breaks: npt.NDArray[np.bool_]
+    value: Callable[[int], str]
 
 
-def decide(document: Document, settings: FilterSettings, detector: Detector) -> Measures | Rejection:
-    """The document's measures if it is kept, else why it is not.
+def checks(measured: pa.Table, settings: FilterSettings) -> list[Check]:
+    """The rules in force, in their order: the first that a document breaks is why it is rejected."""
+    return list(_checks(measured, settings))
 
-    The tests come in the order of their cost; the first that fails is the reason.
-    """
+
+def _checks(measured: pa.Table, settings: FilterSettings) -> Iterator[Check]:
     if not settings.wikipedia:
-        host = wikipedia_host(document.final_url)
-        if host is not None:
-            return Rejection(Reason.WIKIPEDIA, host)
-    num_words = len(document.text.split())
-    if num_words < settings.min_words:
-        return Rejection(Reason.TOO_SHORT, f"{num_words} words")
-    language, score = detector(document.text)
-    if settings.languages and (language not in settings.languages or score < settings.min_language_score):
-        return Rejection(Reason.LANGUAGE, f"{language} {score:.4f}")
-    return Measures(language, score, num_words)
+        hosts = measured["wikipedia"]
+        yield Check(Reason.WIKIPEDIA, _mask(pc.is_valid(hosts)), lambda row: str(hosts[row]))
+    num_words = measured["num_words"].to_numpy()
+    yield Check(Reason.TOO_SHORT, num_words < settings.min_words, lambda row: f"{num_words[row]} words")
+    if settings.languages:
+        languages, scores = measured["language"], measured["language_score"].to_numpy()
+        wanted = _mask(pc.is_in(languages, value_set=pa.array(settings.languages, pa.string())))
+        unsure = scores < np.float32(settings.min_language_score)
+        yield Check(Reason.LANGUAGE, ~wanted | unsure, lambda row: f"{languages[row]} {scores[row]:.4f}")
+    for rule in rules_in_force(settings):
+        yield _check(measured, rule)
 
 
-def wikipedia_host(url: str) -> str | None:
-    """The URL's host if it is Wikipedia's (any language, mobile, and under other endings), else None."""
-    parsed = parse(url)
-    if parsed is None or parsed.domain.partition(".")[0] != "wikipedia":
-        return None
-    return parsed.host
+def _check(measured: pa.Table, rule: Rule) -> Check:
+    values = measured[rule.measure].to_numpy()
+    breaks = values < rule.threshold if rule.at_least else values > rule.threshold
+    return Check(rule.reason, breaks, lambda row: f"{values[row]:.4g}")
+
+
+def _mask(values: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = values.to_numpy().astype(np.bool_)
+    return found
+
+
+def first_broken(found: list[Check], num_rows: int) -> npt.NDArray[np.int16]:
+    """For each document the place of the first check that it breaks; KEPT where it breaks none."""
+    first = np.full(num_rows, KEPT, np.int16)
+    for place in reversed(range(len(found))):
+        first[found[place].breaks] = place
+    return first
+
+
+def decide(measured: pa.Table, settings: FilterSettings) -> list[Rejection | None]:
+    """Why each document is rejected; None where it is kept.
+
+    Args:
+        measured: Rows of MEASURES.
+        settings: The rules and their thresholds.
+    """
+    found = checks(measured, settings)
+    places = first_broken(found, measured.num_rows).tolist()
+    return [
+        None if place == KEPT else Rejection(found[place].reason, found[place].value(row))
+        for row, place in enumerate(places)
+    ]

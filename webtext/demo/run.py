@@ -12,7 +12,6 @@ from model.config import ModelSettings, TrainSettings
 from pipeline.config import (
     CollectSettings,
     FetchSettings,
-    FilterSettings,
     LinkSettings,
     RunSettings,
     ShardSettings,
@@ -84,7 +83,6 @@ def demo_settings(resolve: dict[str, str]) -> Settings:
             max_crawl_delay_s=2.0,
             resolve=resolve,
         ),
-        filter=FilterSettings(languages=("en",)),
         tokenizer=TokenizerSettings(vocab_size=4096),
         shard=ShardSettings(val_fraction=0.05, tokens_per_shard=500_000),
         model=ModelSettings(architecture="gpt2", preset="tiny"),

@@ -1,0 +1,124 @@
+"""Other filter settings, tried on what a run has measured: what would go, what would come, and why."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.errors import InputError
+from pipeline.filter.what_if import KEPT_NAME, WhatIf, caveats, what_if
+from pipeline.runs import Folder, read_manifest
+from pipeline.stages import BY_NAME
+from pipeline.status import percentage, require_run
+from webtext.settings import load_run, with_values
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried, what it would change, what the answer leaves out, and how long it took to tell."""
+
+    values: tuple[str, ...]
+    found: WhatIf
+    caveats: tuple[str, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``webtext try-filters --json`` prints it."""
+        return {
+            "set": list(self.values),
+            **self.found.to_json(),
+            "caveats": list(self.caveats),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def try_values(run: Folder, values: Sequence[str], num_examples: int) -> Tried:
+    """Decides a run's documents by its own filter settings and by others.
+
+    Raises:
+        InputError: There is no run, its filter is not finished, or a value is no setting of [filter].
+    """
+    started = time.monotonic()
+    require_run(run)
+    folder = run / BY_NAME["filter"].folder
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise InputError(
+            f"{run.uri}: filter is not finished, so nothing is measured yet: run `webtext build` with "
+            "--until filter first."
+        )
+    strange = [value for value in values if not value.strip().startswith("filter.")]
+    if strange:
+        raise InputError(f"{strange[0]}: only settings of [filter] can be tried, as in filter.min_words=100.")
+    settings = load_run(run)
+    other = with_values(settings, values)
+    found = what_if(folder, manifest, settings.filter, other.filter, num_examples)
+    said = [*caveats(settings.filter, other.filter), *_never_extracted(run, settings, other)]
+    return Tried(tuple(values), found, tuple(said), time.monotonic() - started)
+
+
+def _never_extracted(run: Folder, now: Any, then: Any) -> list[str]:
+    """A caveat for pages that extract did not even try, where other settings would have it try them."""
+    before, after = (one.section("extract").hopeless for one in (now, then))
+    extract = read_manifest(run / BY_NAME["extract"].folder)
+    if extract is None or (before.languages == after.languages and after.min_words >= before.min_words):
+        return []
+    num = sum(extract.counts.rejected.get(reason, 0) for reason in ("too_short", "language", "error_page"))
+    if not num:
+        return []
+    said = (
+        f"{num:,} pages were rejected before their text was extracted: by the run's settings no hope was left"
+    )
+    return [f"{said}. A build with the others extracts all pages again (and fetches nothing)"]
+
+
+def render(tried: Tried) -> RenderableType:
+    """The answer as people read it."""
+    found = tried.found
+    total = found.now.total()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("documents", no_wrap=True)
+    for name in ("now", "of all", "then", "of all", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    names = sorted(
+        found.now.keys() | found.then.keys(), key=lambda one: (one != KEPT_NAME, -found.now[one], one)
+    )
+    for name in names:
+        now, then = found.now[name], found.then[name]
+        style = "bold" if name == KEPT_NAME else "" if now != then else "dim"
+        table.add_row(
+            name,
+            f"{now:,}",
+            percentage(now, total),
+            f"{then:,}",
+            percentage(then, total),
+            _change(then - now),
+            style=style,
+        )
+    words = _change(found.words_then - found.words_now)
+    said = f"{found.num_going:,} documents would go, {found.num_coming:,} would come"
+    lines = [
+        f"\nwith {escape(', '.join(tried.values))}: {said}; {found.words_then:,} words ({words})",
+        *(f"[yellow]![/] {escape(caveat)}" for caveat in tried.caveats),
+        f"[dim]told in {tried.seconds:.1f} s[/]",
+    ]
+    return Group(table, *_examples(found), *lines)
+
+
+def _change(difference: int) -> str:
+    return f"{difference:+,}".replace("-", "−") if difference else ""
+
+
+def _examples(found: WhatIf) -> list[str]:
+    """A line for each document that would move."""
+    width = max((len(f"{one.now} → {one.then}") for one in found.examples), default=0)
+    lines = [
+        f"  {f'{one.now} → {one.then}':<{width}}  {escape(one.value)}  [dim]{escape(one.url)}[/]"
+        for one in found.examples
+    ]
+    return ["\nfor example", *lines] if lines else []
