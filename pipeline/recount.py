@@ -1,4 +1,4 @@
-"""What collect and link say of their tables, counted again from the tables: for verify."""
+"""What collect, link and filter say of their tables, told again from the tables: for verify."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,6 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.canonical import key_of
+from pipeline.filter.decide import decide
+from pipeline.filter.plan import MEASURED
+from pipeline.filter.settings import FilterSettings
+from pipeline.records import Reason
+from pipeline.runs import Folder, Part
+from pipeline.stages import part_name
 
 SUBMISSION_COLUMNS = ["score", "subreddit", "created"]
 LINK_COLUMNS = ["id", "canonical", "karma", "karma_max", "karma_sum", "created", "submissions"]
@@ -121,3 +127,26 @@ def recount_thresholds(
             yield f"its {name} has {num:,} for {least}, but {counted:,} links have so much"
         elif num < counted:
             yield f"its {name} has {num:,} for {least}, but there are {counted:,} links"
+
+
+def recount_verdicts(folder: Folder, number: int, part: Part, settings: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a part of filter, in words: every document decided again from its measures.
+
+    Args:
+        folder: The stage's.
+        number: The part's, from 0.
+        part: The part.
+        settings: What decided the stage's output, as its manifest has it.
+    """
+    measured = folder.read_table(f"{part_name(number, MEASURED)}.parquet")
+    rejected = folder.read_table(f"{part.name}.rejected.parquet", ["id", "reason"])
+    kept = folder.read_table(f"{part.name}.parquet", ["id"])["id"].to_pylist()
+    said = dict(zip(rejected["id"].to_pylist(), rejected["reason"].to_pylist(), strict=True))
+    names = measured["id"].to_pylist()
+    if sorted([*kept, *said]) != sorted(names):
+        yield "its documents are not those that were measured"
+        return
+    for name, verdict in zip(names, decide(measured, FilterSettings.model_validate(settings)), strict=True):
+        reason, expected = said.get(name), None if verdict is None else str(verdict.reason)
+        if reason != expected and not (verdict is None and reason == Reason.CONTAMINATED):
+            yield f"{name} is {reason or 'kept'}, and by its measures {expected or 'kept'}"

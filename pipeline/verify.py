@@ -27,6 +27,7 @@ from pipeline.recount import (
     recount_links,
     recount_submissions,
     recount_thresholds,
+    recount_verdicts,
 )
 from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import STAGES, Stage, total_facts
@@ -390,6 +391,14 @@ def _check_descent(name: str, before: str, suffix: str) -> Callable[..., Iterato
     return check
 
 
+def _check_filtered(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    one = stages["filter"]
+    yield from _check_descent("filter", "extract", ".parquet")(stages)
+    for number, part in enumerate(one.manifest.counted()):
+        for what in recount_verdicts(one.folder, number, part, one.manifest.settings):
+            yield one.problem(f"{part.name}.parquet", what)
+
+
 _REFERENCE = ["id", "warc", "offset", "length"]
 
 
@@ -481,7 +490,7 @@ _CONTENTS: Mapping[str, Callable[[Mapping[str, _Finished]], Iterator[Problem]]] 
     "link": _check_links,
     "fetch": _check_pages,
     "extract": _check_descent("extract", "fetch", LEDGER_SUFFIX),
-    "filter": _check_descent("filter", "extract", ".parquet"),
+    "filter": _check_filtered,
     "dedupe": _check_descent("dedupe", "filter", ".parquet"),
     "shard": _check_shards,
 }

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline import config
 from pipeline.canonical import key_of
 from pipeline.extract.metadata import Metadata
+from pipeline.filter.plan import MEASURED
 from pipeline.filter.settings import FilterSettings
 from pipeline.records import (
     CLUSTERS,
@@ -29,6 +30,7 @@ from pipeline.records import (
     SHARD_DOCUMENTS,
     SUBMISSIONS,
 )
+from pipeline.records import MEASURED as MEASURED_SCHEMA
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import BY_NAME, Job, Plan, Planned, _commit, part_name
 from pipeline.urls import domain_hash
@@ -43,7 +45,7 @@ SETTINGS: Mapping[str, Any] = {
     "link": config.LinkSettings(),
     "fetch": config.FetchSettings(),
     "extract": config.Extraction(),
-    "filter": FilterSettings(),
+    "filter": FilterSettings(languages=("en", "de"), min_words=10),
     "dedupe": config.DedupeSettings(),
     "tokenizer": TokenizerSettings(vocab_size=257),
     "shard": config.ShardSettings(),
@@ -342,10 +344,19 @@ def _extract(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
 
 
 def _filter(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
-    for row in (row for rows in parts.values() for row in rows):
-        language = LANGUAGES[row["n"] % len(LANGUAGES)]
-        measured = {"language": language, "language_score": 0.9, "num_words": len(row["text"].split())}
-        row.update({**NOTHING_MEASURED, **measured})
+    """With measures by which just those are rejected that are."""
+    for index, rows in parts.items():
+        for row in rows:
+            n = row["n"]
+            language = "fr" if n % 23 == 8 else LANGUAGES[n % len(LANGUAGES)]
+            num_words = len(row["text"].split())
+            row.update({**NOTHING_MEASURED, "language": language, "language_score": 0.9})
+            row |= {"num_words": num_words, "wikipedia": None}
+        name = part_name(index, MEASURED)
+        writer = PartWriter(job.folder, name, _fingerprint(name))
+        measured = [{**row, "num_words": 9 if row["n"] % 23 == 7 else row["num_words"]} for row in rows]
+        writer.table("parquet", _table(measured, MEASURED_SCHEMA))
+        writer.commit(None, seconds=1.0)
     return _sift(job, parts, FILTERED, {7: "too_short", 8: "language"})
 
 

@@ -42,7 +42,7 @@ def test_a_finished_run(tmp_path: Path) -> None:
     for name, stage in value["stages"].items():
         assert set(stage) == KEYS
         assert stage["in"] == stage["kept"] + sum(stage["rejected"].values())
-        assert stage["parts"] == stage["parts_done"] == (3 if name == "dedupe" else 2)
+        assert stage["parts"] == stage["parts_done"] == {"dedupe": 3, "filter": 4}.get(name, 2)
         assert before in (None, stage["in"]), name
         before = stage["kept"]
     pages = value["stages"]["fetch"]

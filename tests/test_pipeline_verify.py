@@ -332,3 +332,19 @@ def test_a_run_that_is_not_there_or_has_nothing_finished_says_what_to_do(tmp_pat
     run.write("webtext.toml", b"")
     with pytest.raises(InputError, match="nothing to verify"):
         verify(run)
+
+
+def test_a_document_that_its_measures_would_not_keep_is_found(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="filter")
+
+    def shorten(rows: list[dict[str, Any]]) -> None:
+        rows[0]["num_words"] = 3
+
+    _tamper_table(run, "filtered/measured-00000.parquet", shorten)
+    assert " is kept, and by its measures too_short" in _whats(verify(run))
+
+    def rename(rows: list[dict[str, Any]]) -> None:
+        rows[-1]["id"] = "0" * 32
+
+    _tamper_table(run, "filtered/measured-00001.parquet", rename)
+    assert "its documents are not those that were measured" in _whats(verify(run))
