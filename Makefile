@@ -46,7 +46,7 @@ test: install-dev lint
 	$(BIN)/python -m pytest
 
 fuzz: install-dev
-	$(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_pipeline_collect_fuzz.py
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_pipeline_collect_fuzz.py tests/test_pipeline_extract_fuzz.py
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -62,6 +62,7 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.beam_share
 	$(BIN)/python -m benchmarks.collect
 	$(BIN)/python -m benchmarks.link
+	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.fetch
 	$(BIN)/python -m benchmarks.hostile
 

@@ -23,7 +23,7 @@ def decode(body: bytes, content_type: str | None) -> str:
     if marked is not None and mark is not None:
         return to_unicode(body[len(mark) :], marked)
     declared = [http_content_type_encoding(content_type), html_body_declared_encoding(body)]
-    candidates = [] if _is_escaped(body) else ["utf-8"]
+    candidates = [] if _is_escaped(body) or "hz" in declared else ["utf-8"]
     candidates += [charset for charset in declared if charset is not None]
     for charset in dict.fromkeys(candidates):
         text = _decoded(body, charset)
@@ -33,7 +33,7 @@ def decode(body: bytes, content_type: str | None) -> str:
 
 
 def _is_escaped(body: bytes) -> bool:
-    """Whether ASCII bytes may stand for something else: UTF-16 without a mark, ISO-2022-JP."""
+    """Whether ASCII bytes may stand for something else: UTF-16 without a mark, ISO-2022-JP and -KR."""
     return b"\0" in body[:1024] or b"\x1b$" in body
 
 

@@ -25,6 +25,7 @@ _START_S = 120.0
 # hang without using any, it is ended by the clock.
 _CLOCK_PER_CPU_S = 10.0
 _CLOCK_AT_LEAST_S = 30.0
+_SIGNALS = {one.value: one.name for one in signal.Signals}  # but those in real time
 
 # However many threads a runner has, no more children work at once than there are cores.
 _CORES = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -122,7 +123,7 @@ class Extractor:
             return Rejection(Reason.TOO_LARGE, f"over {self._settings.max_memory_mb} MB of memory")
         if -status == signal.SIGPROF:
             return Rejection(Reason.TOO_SLOW, f"over {self._settings.deadline_s:g} s")
-        return Rejection(Reason.TOO_LARGE, f"ended by {signal.Signals(-status).name}")
+        return Rejection(Reason.TOO_LARGE, f"ended by {_SIGNALS.get(-status, -status)}")
 
     def _broken(self, child: _Child) -> RunError:
         """The child failed by itself, which no page can bring about."""

@@ -22,7 +22,10 @@ def _trafilatura_fast(page: Page) -> str:
 def _by_trafilatura(page: Page, *, fast: bool) -> str:
     # Without "deduplicate": it keeps what it has seen for all of a process, and so makes texts depend on
     # the pages before.
-    return trafilatura.extract(page.tree, include_comments=False, fast=fast) or ""
+    text = trafilatura.extract(page.tree, include_comments=False, fast=fast)
+    if text is None and (renamed := page.renamed_tree()) is not None:
+        text = trafilatura.extract(renamed, include_comments=False, fast=fast)
+    return text or ""
 
 
 def _resiliparse(page: Page) -> str:
