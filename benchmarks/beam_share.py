@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def measure(folder: Path, num_pages: int) -> dict[str, tuple[float, ...]]:
         )
         for stage in STAGES:
             inputs = {name: manifests[name] for name in stage.after}
-            job = Job(stage, run, getattr(sections, stage.name), inputs)
+            job = Job(stage, run, sections.section(stage.name), inputs)
             beam_s, manifest = _timed(_execute, job)
             if stage.name == "tokenizer":  # does without Beam
                 manifests[stage.name] = manifest
@@ -125,31 +126,35 @@ def _bare_fetch(job: Job, parts: Iterable[Planned]) -> None:
 
 
 def _bare_extract(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.extract.beam import _extract, _find, _settle
+    from pipeline.extract.beam import _extract, _find, _members, _settle, _shared
     from pipeline.extract.plan import EXTRACTED
 
     todo = list(parts)
-    ends: defaultdict[int, list[bytes]] = defaultdict(list)
     with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:  # its children do the work
         first = [part for part in todo if part.name.startswith(EXTRACTED)]
-        for found in pool.map(lambda part: list(_extract(job, part)), first):
-            for key, block in found:
-                ends[key].append(block)
-    changes: defaultdict[int, list[Any]] = defaultdict(list)
-    for item in ends.items():
-        for index, change in _find(item):
-            changes[index].append(change)
+        places = _gathered(chain.from_iterable(pool.map(lambda part: list(_extract(job, part)), first)))
+    shared = _gathered(chain.from_iterable(_shared(item) for item in places.items()))
+    members = [_members(item, job)[1] for item in shared.items()]
+    changes = _gathered(_find((None, members), job)) if members else {}
     for part in todo:
         if not part.name.startswith(EXTRACTED):
             index = part.spec["index"]
-            list(_settle((index, {"parts": [part], "changes": changes[index]}), job))
+            list(_settle((index, {"parts": [part], "changes": changes.get(index, [])}), job))
+
+
+def _gathered(pairs: Iterable[tuple[int, Any]]) -> dict[int, list[Any]]:
+    found: defaultdict[int, list[Any]] = defaultdict(list)
+    for key, value in pairs:
+        found[key].append(value)
+    return found
 
 
 def _bare_filter(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.filter.beam import _filter
+    from pipeline.filter.plan import MEASURED
+    from pipeline.filter.work import finish_part, measure_part
 
-    for part in parts:
-        _filter(job, part)
+    for part in parts:  # those that are measured come first; there are no evaluation sets
+        (measure_part if part.name.startswith(MEASURED) else finish_part)(job, part)
 
 
 def _bare_dedupe(job: Job, parts: Iterable[Planned]) -> None:
