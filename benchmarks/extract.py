@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from pipeline.extract.wire import Extracted, Request
 from pipeline.records import Reason
 from pipeline.stages import Job, part_name
 
-_NUM_RUNS = 3
+_NUM_RUNS = 2
 _CORES = os.cpu_count() or 1
 _FETCHED = date(2020, 1, 2)
 
@@ -45,7 +46,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--documentation", type=Path, default=Path())
-    parser.add_argument("--peer-python", type=Path)
+    parser.add_argument("--peer-python", type=Path, action="append", default=[])
     parser.add_argument("--pages", type=int, default=880)
     parser.add_argument("--many", type=int, default=50_000, help="pages whose memory is measured")
     parser.add_argument("--only", choices=sorted(_MEASURES), action="append")
@@ -83,18 +84,24 @@ def speed(folder: Path, arguments: argparse.Namespace) -> None:
         "bare pool, its metadata too": lambda: _bare(warcs, metadata=True),
         "extract, with metadata": lambda: _stage(job),
     }
-    if arguments.peer_python:
-        sides["datatrove's Trafilatura"] = lambda: _datatrove(arguments.peer_python, warcs, len(samples))
+    sides |= _peers(arguments.peer_python, warcs, len(samples))
     best = _in_turn(sides)
     ours = best["extract, with metadata"]
     record(
         f"extract, {len(samples)} real pages, {_CORES} cores, no early look",
         ["", "pages/s and core", "extract is faster by"],
         [[name, f"{len(samples) / s / _CORES:.1f}", f"{s / ours:.2f}"] for name, s in best.items()],
-        f"The best of {_NUM_RUNS} runs in turn, WARC files read by each side, a process a core; extract "
-        "starts its children and writes nothing. Goals: 0.95 of the first, 1.5 times datatrove's. "
-        + (_version(arguments.peer_python) if arguments.peer_python else ""),
+        f"The best of {_NUM_RUNS} runs in turn, WARC files read by each side, a process a core; extract writes "
+        "nothing, and its children wait from run to run, as they do from part to part. "
+        + _REMARK
+        + " Goals: 0.95 of the first, 1.5 times datatrove's.",
     )
+
+
+_REMARK = (
+    "datatrove's start is not counted; it leaves out pages that it cannot decode, and its time is taken in "
+    "proportion to those that it reads."
+)
 
 
 def guard(_: Path, arguments: argparse.Namespace) -> None:
@@ -132,16 +139,27 @@ def early(folder: Path, arguments: argparse.Namespace) -> None:
         "without": make_job(folder / "without", parts, PLAIN),
         "with": make_job(folder / "with", parts, EARLY),
     }
-    best = _in_turn({name: lambda job=job: _stage(job) for name, job in jobs.items()})  # type: ignore[misc]
+    warcs = [jobs["with"].folder_of("fetch").path(f"{part_name(place)}.warc.gz") for place in range(_CORES)]
+    best = _in_turn(
+        {
+            "without": lambda: _stage(jobs["without"]),
+            "with": lambda: _stage(jobs["with"]),
+            **_peers(arguments.peer_python, warcs, len(samples)),
+        }
+    )
     kinds = Counter(sample.kind for sample in samples)
     rejected, lost = _early_answers(samples)
     record(
         f"extract, the early look, {len(samples)} pages as a crawl brings them, {_CORES} cores",
-        ["early look", "pages/s", "faster by"],
-        [[name, f"{len(samples) / s:.1f}", f"{best['without'] / s:.2f}"] for name, s in best.items()],
+        ["early look", "pages/s and core", "of that without"],
+        [
+            [name, f"{len(samples) / s / _CORES:.1f}", f"{best['without'] / s:.2f}"]
+            for name, s in best.items()
+        ],
         "Rejected early, of each kind: "
         + ", ".join(f"{kind} {rejected[kind]} of {num}" for kind, num in kinds.items())
-        + f". Of the articles, {lost} rejected that the filter would have kept. Goal: 1.5 times, 0.5 % lost.",
+        + f". Of the articles, {lost} rejected that the filter would have kept. Goals: 1.5 times, 0.5 % lost; 1.5 times datatrove's step. "
+        + _REMARK,
     )
 
 
@@ -252,15 +270,21 @@ def _datatrove(python: Path, warcs: Sequence[str], num_pages: int) -> float:
     if any(process.returncode for process in running):
         raise SystemExit(f"{commands[0]} failed")
     found = [json.loads(answer.strip().splitlines()[-1]) for answer in answers]
-    if sum(one["pages"] for one in found) != num_pages:
-        raise SystemExit(f"datatrove read other pages than {num_pages}: {found}")
-    return float(max(one["seconds"] for one in found))
+    num_read = sum(one["pages"] for one in found)
+    if num_read < 0.9 * num_pages:
+        raise SystemExit(f"datatrove read {num_read} of {num_pages} pages only")
+    return float(max(one["seconds"] for one in found)) * num_pages / num_read
+
+
+def _peers(pythons: Sequence[Path], warcs: Sequence[str], num_pages: int) -> dict[str, Callable[[], float]]:
+    """datatrove's step in each Python, by the versions there."""
+    return {_version(python): partial(_datatrove, python, warcs, num_pages) for python in pythons}
 
 
 def _version(python: Path) -> str:
     command = (
         "from importlib.metadata import version as v; "
-        'print(f\'datatrove {v("datatrove")} with trafilatura {v("trafilatura")}.\')'
+        'print(f\'datatrove {v("datatrove")}, trafilatura {v("trafilatura")}\')'
     )
     return subprocess.run([python, "-c", command], capture_output=True, text=True, check=True).stdout.strip()
 

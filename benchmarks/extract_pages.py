@@ -171,7 +171,7 @@ def _record(sample: Sample) -> bytes:
     block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + sample.body
     header = (
         f"WARC/1.1\r\nWARC-Type: response\r\nWARC-Date: 2020-01-02T12:00:00Z\r\n"
-        f"WARC-Target-URI: {sample.url}\r\n"
+        f"WARC-Target-URI: {sample.url}\r\nWARC-Identified-Payload-Type: text/html\r\n"
         "WARC-Record-ID: <urn:uuid:00000000-0000-0000-0000-000000000000>\r\n"
         f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(block)}\r\n\r\n"
     )

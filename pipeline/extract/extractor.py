@@ -1,5 +1,6 @@
 """Text from one page after another, whatever the page does to the process that extracts it."""
 
+import atexit
 import os
 import signal
 import socket
@@ -39,6 +40,10 @@ class _Child:
     num_pages: int = 0
 
 
+# Children that wait for the next part's pages: starting one takes a second of a core.
+_IDLE: list[tuple[Extraction, _Child]] = []
+
+
 class Extractor:
     """Extracts in a child process; a context manager, which holds one of the machine's cores."""
 
@@ -54,6 +59,9 @@ class Extractor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None and self._child is not None:
+                _IDLE.append((self._settings, self._child))
+                self._child = None
             self._end()
         finally:
             _CORES.release()
@@ -67,14 +75,14 @@ class Extractor:
             return Rejection(Reason.TOO_LARGE, f"{num_tags} tags")
         if self._child is not None and self._child.num_pages >= _PAGES_PER_CHILD:
             self._end()
-        is_fresh = self._child is None
-        answer = self._ask(request, body)
+        self._child = self._child or self._waiting() or self._start()
+        is_fresh = self._child.num_pages == 0
+        answer = self._ask(self._child, request, body)
         if not is_fresh and isinstance(answer, Rejection) and answer.reason is Reason.TOO_LARGE:
-            return self._ask(request, body)  # the pages before may have used up the child's memory
+            return self._ask(self._start(), request, body)  # the pages before may have used up its memory
         return answer
 
-    def _ask(self, request: Request, body: bytes) -> Extracted | Rejection:
-        child = self._child = self._child or self._start()
+    def _ask(self, child: _Child, request: Request, body: bytes) -> Extracted | Rejection:
         child.num_pages += 1
         encodable = request.content_type.encode(errors="replace").decode()
         try:
@@ -86,6 +94,16 @@ class Extractor:
         except (EOFError, ConnectionError):
             return self._why_dead(child)
         return extracted or rejection or Rejection(Reason.NO_TEXT)
+
+    def _waiting(self) -> _Child | None:
+        """A child that another part has left, of the same settings and still there; others are ended."""
+        while _IDLE:
+            settings, child = _IDLE.pop()
+            is_usable = child.num_pages < _PAGES_PER_CHILD and child.process.poll() is None
+            if settings == self._settings and is_usable:
+                return child
+            _end(child)
+        return None
 
     def _start(self) -> _Child:
         ours, its = socket.socketpair()
@@ -139,8 +157,19 @@ class Extractor:
 
     def _end(self) -> None:
         if self._child is not None:
-            self._child.process.kill()
-            self._child.process.wait()
-            self._child.connection.close()
-            self._child.errors.close()
+            _end(self._child)
             self._child = None
+
+
+def _end(child: _Child) -> None:
+    child.process.kill()
+    child.process.wait()
+    child.connection.close()
+    child.errors.close()
+
+
+@atexit.register
+def end_waiting() -> None:
+    """Ends the children that wait for pages."""
+    while _IDLE:
+        _end(_IDLE.pop()[1])

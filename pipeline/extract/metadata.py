@@ -12,7 +12,8 @@ from pipeline.extract.page import Page
 from pipeline.urls import parse
 
 _MOST_CHARACTERS = 1_000  # of one value
-_SELECTOR = "html[lang], base[href], title, meta[content], link[rel][href]"
+_NAMES = frozenset(("og:url", "og:site_name", "og:description", "description"))
+_RELATIONS = frozenset(("canonical", "license"))
 
 
 class Metadata(NamedTuple):
@@ -83,9 +84,8 @@ def _said(tree: Any) -> dict[str, str]:
     said: dict[str, str] = {}
     for element in tree.iter("html", "base", "title", "meta", "link"):
         for name, value in _values(element):
-            cleaned = _clean(value or "")
-            if cleaned:
-                said.setdefault(name, cleaned)
+            if name not in said and value and (cleaned := _clean(value)):
+                said[name] = cleaned
     return said
 
 
@@ -98,10 +98,11 @@ def _values(element: Any) -> Iterator[tuple[str, str | None]]:
         case "title" if next(element.iterancestors("svg"), None) is None:
             yield "title", "".join(element.itertext())
         case "meta":
-            name = element.get("property") or element.get("name") or ""
-            yield f"meta {name.lower()}", element.get("content")
+            name = (element.get("property") or element.get("name") or "").lower()
+            if name in _NAMES:
+                yield f"meta {name}", element.get("content")
         case "link":
-            for rel in element.get("rel", "").lower().split():
+            for rel in _RELATIONS.intersection(element.get("rel", "").lower().split()):
                 yield f"link {rel}", element.get("href")
 
 
