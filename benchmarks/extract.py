@@ -93,8 +93,8 @@ def speed(folder: Path, arguments: argparse.Namespace) -> None:
         f"extract, {len(samples)} real pages, {_CORES} cores, no early look",
         ["", "pages/s and core", "extract is faster by"],
         [[name, f"{len(samples) / s / _CORES:.1f}", f"{s / ours:.2f}"] for name, s in best.items()],
-        f"The best of {_NUM_RUNS} runs in turn, WARC files read by each side, a process a core; extract writes "
-        "nothing, and its children wait from run to run, as they do from part to part. "
+        f"The best of {_NUM_RUNS} runs in turn, WARC files read by each side, a process a core; extract "
+        "writes nothing, and its children wait from run to run, as they do from part to part. "
         + _REMARK
         + " Goals: 0.95 of the first, 1.5 times datatrove's.",
     )

@@ -35,7 +35,7 @@ _LANG = re.compile(r"<html[^>]*?\slang\s*=\s*[\"']?([a-z]{2,3})\b", re.IGNORECAS
 
 def reject_early(page: Page, hopeless: Hopeless) -> Rejection | None:
     """Why a page is hopeless; None where it is not, or may not be."""
-    if _ARTICLE_IN_A_SCRIPT.search(page.html):  # where trafilatura finds it
+    if "articleBody" in page.html and _ARTICLE_IN_A_SCRIPT.search(page.html):  # trafilatura finds it there
         return None
     num_visible = len(page.visible_text.split())
     if num_visible < hopeless.min_words:
