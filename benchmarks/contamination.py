@@ -17,10 +17,13 @@ import pyarrow as pa
 from benchmarks.results import record
 from pipeline.filter.contamination import Index, build_index, find
 from pipeline.filter.evaluation_sets import Example, read_examples
+from pipeline.filter.language import load_detector
+from pipeline.filter.measure import Document, Tools, measure
 
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 NS = (13, 8)
 _DOCUMENT_BYTES = 4_600
+_MEASURED = 88  # documents
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
         column = pa.array(texts, pa.string())
         num_bytes = sum(len(text.encode()) for text in texts)
         best_s = min(_find_s(column, index) for _ in range(passes))
+        stage_s = best_s / len(texts) + min(_measure_s(texts[:_MEASURED]) for _ in range(3))
         rows.append(
             [
                 name,
@@ -42,16 +46,24 @@ def main() -> None:
                 f"{num_bytes / len(texts) / 1000:.1f}",
                 f"{best_s / len(texts) * 1e6:.0f}",
                 f"{best_s / num_bytes * _DOCUMENT_BYTES * 1e6:.0f}",
+                f"{best_s / len(texts) / stage_s:.1%}",
             ]
         )
-    columns = ["texts", "documents", "kB a document", "µs a document", "µs for 4.6 kB"]
+    columns = [
+        "texts",
+        "documents",
+        "kB a document",
+        "µs a document",
+        "µs for 4.6 kB",
+        "of measuring and this",
+    ]
     set_bytes = sum(len(text.encode()) for one in sets.values() for example in one for text in example.texts)
     num_grams = sum(len(table.hashes) for table in index.tables)
     remarks = (
         f"n = {' and '.join(map(str, NS))} at once; the best of {passes} passes, CPU time. Of "
         f"{set_bytes / 1e6:.2f} MB of examples, {num_grams:,} grams; the index takes "
         f"{len(pickle.dumps(index)) / 1e6:.1f} MB, {_table_bytes(index) / 1e6:.1f} MB without what only the "
-        f"report needs, and {build_s:.2f} s to build."
+        f"report needs, and {build_s:.2f} s to build. The stage also reads and writes its tables. Goal: 3 %."
     )
     record("filter, looking for evaluation sets", columns, rows, remarks)
 
@@ -66,6 +78,15 @@ def _find_s(texts: pa.Array, index: Index) -> float:
     started = time.process_time()
     find(texts, index)
     return time.process_time() - started
+
+
+def _measure_s(texts: list[str]) -> float:
+    """Seconds a document of all that filter measures besides."""
+    tools = Tools(load_detector(), None, None, "US")
+    started = time.process_time()
+    for text in texts:
+        measure(Document("https://example.com/", "https://example.com/", None, text), tools)
+    return (time.process_time() - started) / len(texts)
 
 
 def _table_bytes(index: Index) -> int:
