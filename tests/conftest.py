@@ -13,10 +13,11 @@ from pipeline.stages import BY_NAME, Job, execute
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 
+# How long an example takes depends on the machine: no test is about that.
+settings.register_profile("test", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("test")
 # What "make fuzz" asks for; a test run takes hypothesis' own hundred examples.
-settings.register_profile(
-    "fuzz", max_examples=50_000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("fuzz", settings.get_profile("test"), max_examples=50_000)
 
 RunStage = Callable[..., Manifest]
 
