@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineState, create_runner
 
 from pipeline.errors import InputError, RunError
-from pipeline.stages import Job, Plan
+from pipeline.stages import Job, Plan, Planned
 
 # Starting local worker processes costs about six seconds each time; threads start at once.
 PROCESSES_PAY_FROM_S = 12.0
@@ -55,6 +55,18 @@ class DoParts(beam.PTransform):
             | "Spread" >> beam.Reshuffle()
             | "Work" >> beam.FlatMap(_do, self._job, self._work, *barrier)
         )
+
+
+class PartsInSteps(beam.PTransform):
+    """A stage whose parts are done in steps (``part.spec["step"]``), each once those before are complete."""
+
+    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
+        super().__init__()
+        self._job = job
+        self._todo = todo
+
+    def _step(self, step: str) -> list[Planned]:
+        return [part for part in self._todo if part.spec["step"] == step]
 
 
 def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from pipeline.collect.months import Month, months, warnings
 from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
+from pipeline.plain_table import plain_table
 from pipeline.runs import MANIFEST, Counts, Folder, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
 
@@ -222,23 +223,10 @@ def _read_tokenizer(folder: Folder) -> TokenizerStatus | None:
 
 def waterfall(status: Status) -> "RenderableType":
     """The run as a table: a row a stage, from posts to documents in shards, every rejection's reason."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=status.run,
-        title_justify="left",
-        caption=f"\n{_caption(status)}",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column("stage", no_wrap=True)
-    for name in ("in", "kept", "of in"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("stage", "in", "kept", "of in", title=status.run)
+    table.caption = f"\n{_caption(status)}"
     table.add_column("rejected", no_wrap=True)
     for name, stage in status.stages.items():
         begun = stage.num_parts > 0
@@ -290,13 +278,8 @@ def _caption(status: Status) -> str:
 
 def sensitivity(status: Status) -> "RenderableType":
     """The links that each least karma would let through, as a table: a row a kind of karma."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("links with karma of at least", no_wrap=True)
-    for least in status.links_by_max:
-        table.add_column(f"{least:,}", justify="right", no_wrap=True)
+    leasts = (f"{least:,}" for least in status.links_by_max)
+    table = plain_table("links with karma of at least", *leasts)
     table.add_row("max: the best submission's", *(f"{num:,}" for num in status.links_by_max.values()))
     table.add_row("sum: that of all together", *(f"{num:,}" for num in status.links_by_sum.values()))
     return table
@@ -304,13 +287,7 @@ def sensitivity(status: Status) -> "RenderableType":
 
 def overlaps(status: Status) -> "RenderableType":
     """How much of each evaluation set the kept documents had, as a table: a row a set and length of runs."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("evaluation set", no_wrap=True)
-    for name in ("its runs of", "found", "", "examples", "with one", ""):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("evaluation set", "its runs of", "found", "", "examples", "with one", "")
     for one in status.evaluation_sets:
         table.add_row(
             one["name"],

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from pipeline.errors import InputError
 from pipeline.filter.what_if import KEPT_NAME, WhatIf, caveats, what_if
+from pipeline.plain_table import plain_table
 from pipeline.runs import Folder, read_manifest
 from pipeline.stages import BY_NAME
 from pipeline.status import percentage, require_run
@@ -81,10 +80,7 @@ def render(tried: Tried) -> RenderableType:
     """The answer as people read it."""
     found = tried.found
     total = found.now.total()
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("documents", no_wrap=True)
-    for name in ("now", "of all", "then", "of all", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = plain_table("documents", "now", "of all", "then", "of all", "change")
     names = sorted(
         found.now.keys() | found.then.keys(), key=lambda one: (one != KEPT_NAME, -found.now[one], one)
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import apache_beam as beam
 import numpy as np
 
-from pipeline.beam import DoParts
+from pipeline.beam import DoParts, PartsInSteps
 from pipeline.dedupe.candidates import ENTRY, band_blocks, candidate_pairs
 from pipeline.dedupe.decide import decide_all
 from pipeline.dedupe.finish import finish
@@ -15,13 +15,8 @@ from pipeline.dedupe.signatures import sign
 from pipeline.stages import Job, Planned
 
 
-class DropDuplicates(beam.PTransform):
+class DropDuplicates(PartsInSteps):
     """Filtered parts to the parts of the corpus, each step once the one before is done."""
-
-    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
-        super().__init__()
-        self._job = job
-        self._todo = todo
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Sign, rank, find candidates, decide, finish."""
@@ -42,9 +37,6 @@ class DropDuplicates(beam.PTransform):
             | "Decide" >> beam.Map(_decide, beam.pvalue.AsIter(pairs), job)
         )
         return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish, after=decided)
-
-    def _step(self, step: str) -> list[Planned]:
-        return [part for part in self._todo if part.spec["step"] == step]
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:

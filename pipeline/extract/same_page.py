@@ -38,9 +38,6 @@ MEMBERS = pa.schema(
     ]
 )
 
-# The first of these stays; a document that tells no time comes behind those that do.
-_ORDER = [("key", "ascending"), ("karma", "descending"), ("created", "ascending"), ("id", "ascending")]
-
 
 class Absorbed(NamedTuple):
     """A document that goes, and the one that it becomes a part of."""
@@ -123,7 +120,7 @@ def find_same_pages(table: pa.Table, karma: str) -> Iterator[tuple[int, Absorbed
         table: The rows.
         karma: How a link's karma comes from its submissions: "max" or "sum".
     """
-    rows = table.sort_by(_ORDER).to_pylist()
+    rows = sorted(table.to_pylist(), key=lambda row: (row["key"], *_rank(row)))
     leader: dict[str, str] = {row["id"]: row["id"] for row in rows}
     for _, group in groupby(rows, key=itemgetter("key")):
         first, *others = sorted(group, key=lambda row: not row["found"])
@@ -148,7 +145,7 @@ def _root(leader: dict[str, str], name: str) -> str:
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Where a document stands by _ORDER."""
+    """The first by this stays: the highest karma, then the oldest that tells its time, then the least id."""
     created = row["created"]
     return (-row["karma"], created is None, created, row["id"])
 

@@ -4,19 +4,14 @@ from collections.abc import Sequence
 
 import apache_beam as beam
 
-from pipeline.beam import DoParts
-from pipeline.filter.plan import CONTAMINATION, EVALUATION, FINISHED, MEASURED, SHARED
+from pipeline.beam import DoParts, PartsInSteps
+from pipeline.filter.plan import CONTAMINATION, EVALUATION, FINISH, MEASURED, SHARED
 from pipeline.filter.work import find_contamination, finish_part, index_sets, measure_part, search_part
 from pipeline.stages import Job, Planned
 
 
-class KeepGoodDocuments(beam.PTransform):
+class KeepGoodDocuments(PartsInSteps):
     """Parts of documents to parts of those worth keeping, each step once the one before is done."""
-
-    def __init__(self, job: Job, todo: Sequence[Planned]) -> None:
-        super().__init__()
-        self._job = job
-        self._todo = todo
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Measure, look for what evaluation sets say, compare, finish."""
@@ -27,10 +22,7 @@ class KeepGoodDocuments(beam.PTransform):
         compared = pbegin | "Compare" >> DoParts(
             job, self._step(CONTAMINATION), find_contamination, after=searched
         )
-        return pbegin | "Finish" >> DoParts(job, self._step(FINISHED), finish_part, after=compared)
-
-    def _step(self, step: str) -> list[Planned]:
-        return [part for part in self._todo if part.name.partition("-")[0] == step]
+        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish_part, after=compared)
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:

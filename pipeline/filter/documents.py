@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.filter.c4 import clean_lines
+from pipeline.filter.c4 import LineRules, clean_lines
 from pipeline.filter.contamination import Index, cut, find
 from pipeline.filter.decide import decide
 from pipeline.filter.measure import Document, Tools, measure
@@ -51,8 +51,9 @@ def keep_documents(
     rejected: list[dict[str, Any]] = []
     columns = (documents[name].to_pylist() for name in ("id", "url", "text"))
     rows = zip(*columns, decide(measured, settings), strict=True)
+    lines = line_rules(settings)
     for row, (document_id, url, text, verdict) in enumerate(rows):
-        answer = verdict or _finished(text, grams.get(row), settings)
+        answer = verdict or _finished(text, lines, grams.get(row), settings)
         if isinstance(answer, Rejection):
             rejected.append({"id": document_id, "url": url, **answer._asdict()})
         else:
@@ -72,7 +73,8 @@ def _table(
     """Rows of FILTERED."""
     rows = pa.array(kept, pa.int64())
     columns: dict[str, Any] = dict(zip(measured.column_names, measured.take(rows).columns, strict=True))
-    columns |= dict(zip(documents.column_names, documents.take(rows).columns, strict=True))
+    others = documents.drop_columns("text")
+    columns |= dict(zip(others.column_names, others.take(rows).columns, strict=True))
     columns |= {
         "text": pa.array(texts, pa.string()),
         "num_words": pa.array([len(text.split()) for text in texts], pa.int32()),
@@ -91,9 +93,10 @@ def _grams_by_row(contamination: Contamination, n: int) -> dict[int, npt.NDArray
     return dict(zip(firsts.tolist(), np.split(hashes, edges), strict=False))
 
 
-def _finished(text: str, grams: npt.NDArray[np.uint64] | None, settings: FilterSettings) -> str | Rejection:
+def _finished(
+    text: str, lines: LineRules | None, grams: npt.NDArray[np.uint64] | None, settings: FilterSettings
+) -> str | Rejection:
     """A kept document's text as it goes on: lines removed, what is shared cut out, personal data masked."""
-    lines = line_rules(settings)
     if lines is not None:
         text = clean_lines(text, lines)[0]
     if grams is not None and settings.decontaminate.action != "report":

@@ -20,7 +20,7 @@ EVALUATION = "evaluation"
 MEASURED = "measured"
 SHARED = "shared"
 CONTAMINATION = "contamination"
-FINISHED = "part"
+FINISH = "finish"
 
 _DOCUMENTS_PER_CPU_SECOND = 400  # measured
 
@@ -46,14 +46,17 @@ def plan(job: Job) -> Plan:
     for number, part in enumerate(documents.counted()):
         file = part.file(f"{part.name}.parquet")
         spec = {"documents": file.name, "number": number}
-        names = part_name(number, MEASURED), part_name(number, SHARED)
-        measured.append(Planned(names[0], to_measure(*versions.values(), file.sha256), spec))
+        fingerprint = to_measure(*versions.values(), file.sha256)
+        measured.append(Planned(part_name(number, MEASURED), fingerprint, {"step": MEASURED, **spec}))
         if sets:
-            shared.append(Planned(names[1], to_search(file.sha256), {**spec, "index": to_search()}))
-        final.append(Planned(part.name, job.fingerprint(given, everything if sets else file.sha256), spec))
+            of_index = {"step": SHARED, **spec, "index": to_search()}
+            shared.append(Planned(part_name(number, SHARED), to_search(file.sha256), of_index))
+        fingerprint = job.fingerprint(given, everything if sets else file.sha256)
+        final.append(Planned(part.name, fingerprint, {"step": FINISH, **spec}))
     if sets:
-        shared.insert(0, Planned(EVALUATION, to_search()))
-        shared.append(Planned(CONTAMINATION, everything, {"num_parts": len(final)}))
+        shared.insert(0, Planned(EVALUATION, to_search(), {"step": EVALUATION}))
+        of_all = {"step": CONTAMINATION, "num_parts": len(final)}
+        shared.append(Planned(CONTAMINATION, everything, of_all))
     return Plan(
         (*measured, *shared, *final),
         inputs=inputs,

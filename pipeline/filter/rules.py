@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from pipeline.records import Reason
 
-PRESETS = ("webtext", "gopher", "c4", "fineweb")
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from itertools import chain
@@ -73,27 +73,28 @@ def find_contamination(job: Job, part: Planned) -> None:
     started = time.monotonic()
     settings: FilterSettings = job.settings
     index = decode(job.folder.read(f"{EVALUATION}.{_INDEX}"))
-    found, frequent = {}, {}
-    for table in index.tables:
-        counts = add_counts(_counts(job, part.spec["num_parts"], table.n))
-        found[table.n] = counts.hashes
-        most = settings.decontaminate.max_documents
-        frequent[table.n] = find_frequent([counts], most) if most else np.empty(0, np.uint64)
+    ns, most = [table.n for table in index.tables], settings.decontaminate.max_documents
+    counts = _counts(job, part.spec["num_parts"], ns)
+    found = {n: counts[n].hashes for n in ns}
+    frequent = {n: find_frequent([counts[n]], most) if most else np.empty(0, np.uint64) for n in ns}
     overlaps = [{**asdict(one), "share": one.share} for one in overlap(index, found, frequent)]
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     writer.table("parquet", pa.table([frequent[settings.decontaminate.n]], schema=_FREQUENT))
     writer.commit(None, seconds=time.monotonic() - started, facts={"evaluation_sets": overlaps})
 
 
-def _counts(job: Job, num_parts: int, n: int) -> Iterator[GramCounts]:
-    """In how many documents that no other rule rejects each n-gram stands, part by part."""
+def _counts(job: Job, num_parts: int, ns: Sequence[int]) -> dict[int, GramCounts]:
+    """For each n, in how many documents that no other rule rejects each n-gram stands."""
+    total = {n: add_counts([]) for n in ns}
     for number in range(num_parts):
         hits = job.folder.read_table(f"{part_name(number, SHARED)}.parquet")
         if not hits.num_rows:
             continue
         verdicts = decide(job.folder.read_table(f"{part_name(number, MEASURED)}.parquet"), job.settings)
         is_kept = np.array([one is None for one in verdicts], np.bool_)
-        yield count_documents(hits.filter(pa.array(is_kept[hits["row"].to_numpy()])), n)
+        of_kept = hits.filter(pa.array(is_kept[hits["row"].to_numpy()]))
+        total = {n: add_counts([total[n], count_documents(of_kept, n)]) for n in ns}
+    return total
 
 
 def finish_part(job: Job, part: Planned) -> None:

@@ -3,24 +3,14 @@
 import re
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from pipeline.report.rendering import load_template
 from pipeline.report.statistics import Statistics
 from pipeline.status import UNITS, percentage
 
 
 def render_card(statistics: Statistics) -> str:
     """What the data are, how they were made, and what to mind when using them."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=False,  # noqa: S701 - Markdown; what comes from outside goes through `cell`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"cell": cell, "share": percentage}
-    template = environment.get_template("card.md.jinja")
+    template = load_template("card.md.jinja", {"cell": cell, "share": percentage})
     return template.render(
         name=statistics.status.name,
         totals=statistics.totals(),

@@ -25,13 +25,13 @@ from pipeline.extract.extractors import EXTRACTORS
 from pipeline.extract.plan import label
 from pipeline.extract.wire import Extracted
 from pipeline.fetch.ledger import LEDGER_SUFFIX
+from pipeline.plain_table import plain_table
 from pipeline.records import LEDGER
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
     from rich.text import Text
 
 AGREE = 0.9  # the F1 from which two extractors are said to agree on a page
@@ -380,10 +380,10 @@ def fraction(value: float | None) -> str:
 def tables(audit: Audit) -> "list[RenderableType]":
     """The audit for a terminal: a table of the extractors, one of the pairs, one of the worst pages."""
     names = [one.name for one in audit.extractors]
-    extractors = _table(sample_size(audit), "", *names)
+    extractors = plain_table("", *names, title=f"\n{sample_size(audit)}")
     for what, values in figure_rows(audit):
         extractors.add_row(what, *values)
-    pairs = _table("agreement in words", "", "pages", "mean F1", f"F1 ≥ {AGREE}")
+    pairs = plain_table("", "pages", "mean F1", f"F1 ≥ {AGREE}", title="\nagreement in words")
     for pair in audit.pairs:
         between = " and ".join(pair.names)
         pairs.add_row(between, f"{pair.num_pages:,}", fraction(pair.mean_f1), share(pair.agree))
@@ -408,25 +408,6 @@ def _worst(pages: Sequence[ComparedPage], names: Sequence[str]) -> "Text":
 def sample_size(audit: Audit) -> str:
     """``100 of 1,234 pages``."""
     return f"{len(audit.pages):,} of {audit.num_pages:,} pages"
-
-
-def _table(title: str, first: str, *others: str) -> "Table":
-    """A table as `webtext status` shows them: a column to the left, and numbers to the right."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(
-        title=f"\n{title}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
 
 
 def _printable(url: str) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.report.extract_audit import (
     AGREE,
     Audit,
@@ -19,6 +17,7 @@ from pipeline.report.extract_audit import (
     words_of,
 )
 from pipeline.report.page import show_value
+from pipeline.report.rendering import load_template
 from pipeline.runs import Folder
 
 PAGE = "extract-audit.html"
@@ -71,15 +70,8 @@ def write_page(run: Folder, audit: Audit) -> str:
 
 def render(audit: Audit) -> str:
     """The page: the figures, then every page of the sample, those of most disagreement first."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": show_value, "fraction": fraction, "share": share, "sha256": _sha256}
-    return environment.get_template("extract_audit.html.jinja").render(
+    filters = {"value": show_value, "fraction": fraction, "share": share, "sha256": _sha256}
+    return load_template("extract_audit.html.jinja", filters).render(
         run=audit.run.rstrip("/").rsplit("/", 1)[-1],
         sample=sample_size(audit),
         agree=AGREE,

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report.card import render_card
 from pipeline.report.charts import CHARTS, losses
+from pipeline.report.rendering import load_template
 from pipeline.report.statistics import TABLES, Measured, Statistics, measure
 from pipeline.runs import Folder
 from pipeline.status import UNITS, byte_size, percentage
@@ -32,15 +32,7 @@ def write_report(run: Folder) -> Folder:
 
 def render_page(statistics: Statistics) -> str:
     """The page: totals, the waterfall, a card a statistic, and the models' training."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"value": show_value, "bytes": byte_size}
-    template = environment.get_template("page.html.jinja")
+    template = load_template("page.html.jinja", {"value": show_value, "bytes": byte_size})
     return template.render(
         run=statistics.status.name,
         totals=_totals(statistics),
