@@ -158,29 +158,37 @@ def _bare_filter(job: Job, parts: Iterable[Planned]) -> None:
 
 
 def _bare_dedupe(job: Job, parts: Iterable[Planned]) -> None:
-    from pipeline.dedupe.beam import _pair
-    from pipeline.dedupe.candidates import band_blocks
-    from pipeline.dedupe.decide import decide_all
+    from pipeline.dedupe.candidates import Share, band_blocks, bands_and_rows, candidate_pairs, united
+    from pipeline.dedupe.clusters import compare
+    from pipeline.dedupe.components import match
+    from pipeline.dedupe.conclude import conclude
+    from pipeline.dedupe.evidence import show
     from pipeline.dedupe.finish import finish
-    from pipeline.dedupe.plan import DECIDE, FINISH, RANK, SIGN
+    from pipeline.dedupe.plan import COMPARE, CONCLUDE, FINISH, MATCH, RANK, SHOW, SIGN
     from pipeline.dedupe.ranking import rank_all
     from pipeline.dedupe.signatures import sign
 
     steps: defaultdict[str, list[Planned]] = defaultdict(list)
     for part in parts:
         steps[part.spec["step"]].append(part)
-    for part in steps[SIGN]:
-        sign(job, part)
-    for part in steps[RANK]:
-        rank_all(job, part)
-    (decide,) = steps[DECIDE]
+
+    def do(step: str, work: Callable[[Job, Planned], None]) -> None:
+        for part in steps[step]:
+            work(job, part)
+
+    do(SIGN, sign)
+    do(RANK, rank_all)
+    (matching,) = steps[MATCH]
     blocks: defaultdict[int, list[bytes]] = defaultdict(list)
-    for place in range(len(decide.spec["signatures"])):
-        for key, block in band_blocks(job, place):
+    bands = range(bands_and_rows(job.settings)[0])
+    for index, table in enumerate(matching.spec["signed"]):
+        for key, block in band_blocks(job, Share(index, table, bands)):
             blocks[key].append(block)
-    decide_all(job, decide, [_pair(item) for item in blocks.items()])
-    for part in steps[FINISH]:
-        finish(job, part)
+    match(job, matching, united(candidate_pairs(own) for own in blocks.values()).tobytes())
+    do(SHOW, show)
+    do(COMPARE, compare)
+    conclude(job, steps[CONCLUDE])
+    do(FINISH, finish)
 
 
 def _bare_shard(job: Job, parts: Iterable[Planned]) -> None:

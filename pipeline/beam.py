@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
@@ -71,6 +72,7 @@ class PartsInSteps(beam.PTransform):
 
 def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator[Any]:
     yield from work(job, part) or ()
+    pa.default_memory_pool().release_unused()  # kept for the next part, it would add up to every step's most
 
 
 def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[str]) -> None:

@@ -324,24 +324,101 @@ class Extraction(ExtractSettings):
     hopeless: Hopeless = Hopeless()
 
 
+Survivor = Literal["karma", "longest", "earliest", "id"]
+
+
 class DedupeSettings(Section):
     """Documents, each said once."""
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """The Jaccard similarity of word n-grams, from 0 to 1, from which two documents are near-duplicates."""
+    """The Jaccard similarity of shingles, from 0 to 1, from which two documents are near-duplicates."""
+
+    verify: Literal["estimate", "exact"] = "estimate"
+    """What decides: the similarity that signatures estimate, or the true one (candidates are read again)."""
+
+    shingles: Literal["words", "characters"] = "words"
+    """What shingles are made of; characters serve languages that are written without spaces."""
+
+    ngram: Annotated[int, Field(ge=1)] = 5
+    """Words, or characters, in a shingle."""
 
     num_perm: Annotated[int, Field(ge=16, le=1024)] = 128
     """MinHash permutations: more are slower and estimate the similarity better."""
 
-    ngram: Annotated[int, Field(ge=1)] = 5
-    """Words in a shingle."""
+    bands: Annotated[int, Field(ge=2)] | None = None
+    """Bands into which a signature is divided; documents that agree in a whole band are compared. Left out,
+    with rows: the division that datasketch finds best for the threshold."""
+
+    rows: Annotated[int, Field(ge=1)] | None = None
+    """Permutations in a band."""
+
+    survivor: tuple[Survivor, ...] = ("karma", "longest", "earliest", "id")
+    """Which of several near-duplicates stays: by the first of these that tells two apart; at last by id."""
+
+    against: Annotated[tuple[str, ...], Manner] = ()
+    """Run directories, relative to this file, whose finished corpora are not to be said again."""
+
+    max_removed: Annotated[float, Field(ge=0, le=1), Manner] = 0.8
+    """The run stops where more than this share of the documents would be removed."""
+
+    max_cluster: Annotated[int, Field(ge=2), Manner] = 10_000
+    """The run stops where one cluster has more documents than this that are not the same text."""
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> "DedupeSettings":
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("bands and rows go together: set both or neither")
+        if self.bands and self.rows and self.bands * self.rows > self.num_perm:
+            raise ValueError(
+                f"bands = {self.bands} of rows = {self.rows} need num_perm = {self.bands * self.rows} or more"
+            )
+        if not self.survivor or len(set(self.survivor)) < len(self.survivor):
+            raise ValueError("survivor names each of karma, longest, earliest, id at the most once, and one")
+        return self
 
 
 class ShardSettings(Section):
     """Documents to token shards."""
 
+    split_by: Literal["cluster", "domain", "date"] = "cluster"
+    """What holds documents out for validation and test, always whole clusters of near-duplicates: a hash of
+    the cluster, a hash of its best document's domain, or the day of its first submission."""
+
     val_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    """The share of clusters of documents, from 0 to 1, whose documents go to the validation split."""
+    """The share of clusters, or of domains, from 0 to 1, whose documents go to the validation split."""
+
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share whose documents go to the test split; raising it takes from the training split only."""
+
+    val_from: date | None = None
+    """With split_by = "date": the day (UTC) from which on first submissions go to the validation split."""
+
+    test_from: date | None = None
+    """With split_by = "date": the day (UTC) from which on first submissions go to the test split."""
 
     tokens_per_shard: Annotated[int, Field(ge=1)] = 100_000_000
     """About how many tokens one shard holds."""
+
+    @model_validator(mode="after")
+    def _splits_fit(self) -> "ShardSettings":
+        if self.split_by == "date":
+            self._require_days()
+        elif self.val_from or self.test_from:
+            name = "val_from" if self.val_from else "test_from"
+            raise ValueError(f'{name} is for split_by = "date"; with "{self.split_by}" set fractions')
+        elif self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction = {self.val_fraction} and test_fraction = {self.test_fraction} leave nothing "
+                "to train on: together they must be under 1"
+            )
+        return self
+
+    def _require_days(self) -> None:
+        if not (self.val_from or self.test_from):
+            raise ValueError('split_by = "date" needs a day: set val_from, test_from, or both')
+        if self.val_from and self.test_from and self.val_from >= self.test_from:
+            raise ValueError(f"val_from = {self.val_from} is not before test_from = {self.test_from}")
+        unused = type(self).model_fields["val_fraction"].default
+        if self.test_fraction or self.val_fraction not in (0, unused):
+            name = "test_fraction" if self.test_fraction else "val_fraction"
+            raise ValueError(f'{name} is not used with split_by = "date": days decide; take it out')

@@ -161,7 +161,14 @@ FILTERED = pa.schema(
     ]
 )
 
-CORPUS = pa.schema([*FILTERED, pa.field("cluster", pa.string(), nullable=False)])  # smallest id in it
+CORPUS = pa.schema(
+    [
+        *FILTERED,
+        pa.field("cluster", pa.string(), nullable=False),  # the smallest id among its near-duplicates
+        pa.field("cluster_domain", pa.string(), nullable=False),  # registrable, of its best document
+        pa.field("cluster_created", TIME),  # the first submission of any of them; null where none tells
+    ]
+)
 
 REJECTED = pa.schema(
     [
@@ -176,8 +183,11 @@ CLUSTERS = pa.schema(
     [
         pa.field("cluster", pa.string(), nullable=False),
         pa.field("id", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
         pa.field("survivor", pa.string(), nullable=False),  # itself where it was kept
-        pa.field("similarity", pa.float32(), nullable=False),  # to the survivor; 1 where equal
+        pa.field("run", pa.string()),  # the name of the run that has the survivor; null: this one
+        pa.field("similarity", pa.float32(), nullable=False),  # to the survivor, as decided; 1 where equal
+        pa.field("estimate", pa.float32(), nullable=False),  # of that, by the signatures
         pa.field("kept", pa.bool_(), nullable=False),
     ]
 )
@@ -185,7 +195,7 @@ CLUSTERS = pa.schema(
 SHARD_DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
-        pa.field("split", pa.string(), nullable=False),  # "train" or "val"
+        pa.field("split", pa.string(), nullable=False),  # "train", "val" or "test"
         pa.field("shard", pa.int32(), nullable=False),
         pa.field("sequence", pa.int32(), nullable=False),  # in the shard's .idx
         pa.field("first_token", pa.int64(), nullable=False),  # in the shard's .bin

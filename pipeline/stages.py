@@ -41,7 +41,7 @@ STAGES = (
     Stage("fetch", "pages", ("link",), format=3),
     Stage("extract", "documents", ("fetch", "link"), format=4),
     Stage("filter", "filtered", ("extract",), format=2),
-    Stage("dedupe", "corpus", ("filter",)),
+    Stage("dedupe", "corpus", ("filter",), format=2),
     Stage("tokenizer", "tokenizer", ("dedupe",)),
     Stage("shard", "shards", ("dedupe", "tokenizer")),
 )
@@ -75,11 +75,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A part to be: its name, what it depends on (a fingerprint), and what its work needs to know."""
+    """A part to be: its name, what it depends on (a fingerprint), and what its work needs to know.
+
+    A ``scratch`` part serves only the stage's other parts: it goes once the stage is committed.
+    """
 
     name: str
     fingerprint: str
     spec: Mapping[str, Any] = field(default_factory=dict)
+    scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def execute(job: Job, *, beam_options: Sequence[str], watch: Watch) -> Manifest:
         InputError: The stage's input or settings are wrong.
         RunError: The work failed, or its counts do not reconcile. Whole parts stay.
     """
-    plan: Plan = _module(job, "plan").plan(job)
+    plan = plan_of(job)
     inputs, fingerprint = _identity(job, plan)
     present = _standing(job.folder, fingerprint)
     if present is not None:
@@ -134,17 +138,31 @@ def execute(job: Job, *, beam_options: Sequence[str], watch: Watch) -> Manifest:
     done = _finished(job, plan)
     _sweep(job.folder, done, plan.keep)
     _write_plan(job.folder, plan)
-    todo = [part for part in plan.parts if part.name not in done]
+    todo = _missing(plan, done)
     with watch(job.stage.name, job.folder, [part.name for part in plan.parts]):
         if todo:
             _work(job, plan, todo, beam_options)
     return _commit(job, plan, inputs, fingerprint)
 
 
+def plan_of(job: Job) -> Plan:
+    """The parts of a stage, as its inputs and settings ask for them."""
+    plan: Plan = _module(job, "plan").plan(job)
+    return plan
+
+
 def standing(job: Job) -> Manifest | None:
     """The stage's manifest, if the inputs and settings would give it again and its files are there."""
-    plan: Plan = _module(job, "plan").plan(job)
-    return _standing(job.folder, _identity(job, plan)[1])
+    return _standing(job.folder, _identity(job, plan_of(job))[1])
+
+
+def commit(job: Job, plan: Plan) -> Manifest:
+    """Writes a stage's manifest from the sidecars of its parts.
+
+    Raises:
+        RunError: A part is missing, or the counts do not reconcile.
+    """
+    return _commit(job, plan, *_identity(job, plan))
 
 
 def _identity(job: Job, plan: Plan) -> tuple[dict[str, str], str]:
@@ -174,6 +192,12 @@ def _standing(folder: Folder, fingerprint: str) -> Manifest | None:
 
 def _finished(job: Job, plan: Plan) -> dict[str, Part]:
     return finished(job.folder, {part.name: part.fingerprint for part in plan.parts})
+
+
+def _missing(plan: Plan, done: Mapping[str, Part]) -> list[Planned]:
+    """The parts to do; no scratch where nothing that lasts is missing."""
+    missing = [part for part in plan.parts if part.name not in done]
+    return missing if any(not part.scratch for part in missing) else []
 
 
 def _sweep(folder: Folder, done: Mapping[str, Part], needed: frozenset[str]) -> None:
@@ -208,13 +232,13 @@ def _work(job: Job, plan: Plan, todo: Sequence[Planned], beam_options: Sequence[
 
 def _commit(job: Job, plan: Plan, inputs: Mapping[str, str], fingerprint: str) -> Manifest:
     done = _finished(job, plan)
-    missing = [part.name for part in plan.parts if part.name not in done]
+    missing = _missing(plan, done)
     if missing:
         raise RunError(
             f"{job.stage.name}: {len(missing)} of {len(plan.parts)} parts were not written, the first is "
-            f"{missing[0]} in {job.folder.uri}. Run the same build again: it goes on from what is there."
+            f"{missing[0].name} in {job.folder.uri}. Run the same build again: it goes on from what is there."
         )
-    parts = tuple(done[part.name] for part in plan.parts)
+    parts = tuple(done[part.name] for part in plan.parts if not part.scratch)
     counts = Counts.total(part.counts for part in parts if part.counts is not None)
     counts.reconcile(job.stage.name)
     if job.stage.after:
@@ -237,6 +261,9 @@ def _commit(job: Job, plan: Plan, inputs: Mapping[str, str], fingerprint: str) -
     )
     job.folder.remove([PLAN])
     job.folder.write(MANIFEST, manifest.encode())
+    scratch = [done[part.name] for part in plan.parts if part.scratch and part.name in done]
+    for part in scratch:
+        job.folder.remove([f"{part.name}.json", *(file.name for file in part.files)])
     return manifest
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.collect.months import Month, months, warnings
+from pipeline.dedupe.figures import ClusterFigures
 from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
@@ -82,7 +83,8 @@ class Status:
     What collect says of its months and what is to be warned of are there once it is finished; so are, with
     link, the links that each least karma lets through, by the best submission's score and by the sum of all.
     Of fetch there is what its crawl says while it is not finished, and then what its ledgers say. Of each
-    evaluation set there is, with filter, how much of it the kept documents have (contamination.Overlap).
+    evaluation set there is, with filter, how much of it the kept documents have (contamination.Overlap). Of
+    the clusters of near-duplicates there is, once they are found, how many are of each size, and the largest.
     """
 
     run: str
@@ -95,6 +97,7 @@ class Status:
     crawl: Crawl | None = None
     ledger: LedgerFigures | None = None
     evaluation_sets: tuple[Mapping[str, Any], ...] = ()
+    clusters: ClusterFigures | None = None
 
     @property
     def name(self) -> str:
@@ -117,6 +120,7 @@ class Status:
                 "sum": {str(least): num for least, num in self.links_by_sum.items()},
             },
             "evaluation_sets": [dict(one) for one in self.evaluation_sets],
+            "clusters": None if self.clusters is None else self.clusters.to_json(),
             "warnings": list(self.warnings),
         }
 
@@ -141,6 +145,7 @@ def read_status(run: Folder) -> Status:
         crawl=crawl,
         ledger=ledger,
         evaluation_sets=tuple(_facts(run / BY_NAME["filter"].folder).get("evaluation_sets", ())),
+        clusters=_read_clusters(run / BY_NAME["dedupe"].folder),
     )
 
 
@@ -154,6 +159,13 @@ def _read_fetch(folder: Folder) -> tuple[Crawl | None, LedgerFigures | None, lis
     except (OSError, LookupError, pa.ArrowException) as error:
         what = f"{folder.uri}: a ledger cannot be read ({error})"
         return None, None, [f"{what}: `webtext verify` names it and says what to do."]
+
+
+def _read_clusters(folder: Folder) -> ClusterFigures | None:
+    """What the manifest says of the clusters, or before it is there (they may be why) the part itself."""
+    manifest = read_manifest(folder)
+    source = manifest or read_sidecar(folder, "clusters")
+    return None if source is None else ClusterFigures.from_facts(source.facts)
 
 
 def _facts(folder: Folder) -> Mapping[str, Any]:
@@ -298,6 +310,30 @@ def overlaps(status: Status) -> "RenderableType":
             f"{one['num_examples_hit']:,}",
             percentage(one["num_examples_hit"], one["num_examples"]),
         )
+    return table
+
+
+def cluster_sizes(figures: ClusterFigures) -> "RenderableType":
+    """How many clusters of near-duplicates there are of each size, as a table: a row a size."""
+    total = sum(figures.sizes.values())
+    width = len(f"{max(figures.sizes.values()):,}")
+    table = plain_table("clusters of", "number", "")
+    for name, num in figures.sizes.items():
+        bar = _bar(num, total) if num else " " * _BAR_WIDTH
+        size = name.replace("-", " to ").replace("1000+", "1,000 or more")
+        table.add_row(f"{size} documents", f"{bar} {num:>{width},}", percentage(num, total))
+    return table
+
+
+def largest_clusters(figures: ClusterFigures) -> "RenderableType":
+    """The largest clusters as a table, each with its survivor: a URL that is too long goes on below."""
+    from rich.text import Text
+
+    table = plain_table("largest clusters", "removed")
+    table.add_column("kept in their place", overflow="fold")
+    for one in figures.largest:
+        kept = one.url or f"{one.survivor} (not in this run)"
+        table.add_row(f"{one.num_documents:,} documents", f"{one.num_removed:,}", Text(kept))
     return table
 
 

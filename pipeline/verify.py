@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -29,7 +27,12 @@ from pipeline.recount import (
     recount_thresholds,
     recount_verdicts,
 )
+from pipeline.recount_clusters import recount_clusters
+from pipeline.recount_shards import recount_shard, recount_splits
+from pipeline.remove.check import find_remains
+from pipeline.remove.tombstones import read_tombstones
 from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_manifest, read_sidecar
+from pipeline.shard.split import SPLIT_COLUMNS
 from pipeline.stages import STAGES, Stage, total_facts
 from pipeline.status import require_run
 from pipeline.urls import parse
@@ -56,9 +59,13 @@ class Problem:
 class _Finished:
     """A stage with its manifest."""
 
+    run: Folder
     stage: Stage
-    folder: Folder
     manifest: Manifest
+
+    @property
+    def folder(self) -> Folder:
+        return self.run / self.stage.folder
 
     def problem(self, name: str, what: str) -> Problem:
         """Something that does not agree with the rest: the whole stage is in doubt."""
@@ -112,7 +119,8 @@ def verify(run: Folder, *, on_progress: Progress | None = None) -> list[Problem]
     for name, check in _CONTENTS.items():
         if name in stages:
             problems += _guarded(stages[name], check(stages))
-    return problems
+    remains = find_remains(run, {name: one.manifest for name, one in stages.items()})
+    return [*problems, *(Problem(*one) for one in remains)]
 
 
 class _Bytes:
@@ -153,7 +161,7 @@ def _read_manifests(run: Folder, problems: list[Problem]) -> dict[str, _Finished
         except (InputError, *_DAMAGE) as error:
             problems.append(_damage(folder, MANIFEST, f"cannot be read ({error})"))
             continue
-        stages[stage.name] = _Finished(stage, folder, manifest)
+        stages[stage.name] = _Finished(run, stage, manifest)
     return stages
 
 
@@ -399,6 +407,19 @@ def _check_filtered(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
             yield one.problem(f"{part.name}.parquet", what)
 
 
+def _check_corpus(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
+    one, parent = stages["dedupe"], stages.get("filter")
+    yield from _check_descent("dedupe", "filter", ".parquet")(stages)
+    if parent is not None:
+        for part in one.manifest.counted():
+            removed = one.table(part, ".rejected.parquet", ["id"])["id"]
+            among = _ids_of_part(parent, part.name)
+            yield from _compare(one, f"{part.name}.rejected.parquet", removed, among, "filter")
+    gone = read_tombstones(one.run)["id"].combine_chunks()
+    for file, what in recount_clusters(one.folder, one.manifest, gone):
+        yield one.problem(file, what)
+
+
 _REFERENCE = ["id", "warc", "offset", "length"]
 
 
@@ -426,6 +447,11 @@ def _check_shards(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
         yield from _compare(one, MANIFEST, ids, documents["id"], "shards")
         if len(documents["id"].unique()) != documents.num_rows:
             yield one.problem(MANIFEST, "some documents are in the shards more than once")
+        tables = (
+            corpus.table(part, ".parquet", ["id", *SPLIT_COLUMNS]) for part in corpus.manifest.counted()
+        )
+        for what in recount_splits(documents, tables, one.manifest.settings):
+            yield one.problem(MANIFEST, what)
     if tokenizer is None:
         return
     data = tokenizer.folder.read(TOKENIZER_JSON)
@@ -435,7 +461,9 @@ def _check_shards(stages: Mapping[str, _Finished]) -> Iterator[Problem]:
     vocab_size, end = vocabulary.vocab_size, vocabulary.specials[END_OF_TEXT]
     for split, shard in sorted({(row["split"], row["shard"]) for row in _pairs(documents)}):
         rows = documents.filter((pc.field("split") == split) & (pc.field("shard") == shard))
-        yield from _check_shard(one, f"{split}-{shard:05d}", rows.sort_by("sequence"), vocab_size, end)
+        name = f"{split}-{shard:05d}"
+        for file, what in recount_shard(one.folder, name, rows.sort_by("sequence"), vocab_size, end):
+            yield one.problem(file, what)
 
 
 def _shard_documents(one: _Finished) -> pa.Table:
@@ -450,47 +478,12 @@ def _pairs(documents: pa.Table) -> list[dict[str, Any]]:
     return pairs
 
 
-def _check_shard(one: _Finished, name: str, rows: pa.Table, vocab_size: int, end: int) -> Iterator[Problem]:
-    """One shard's tokens, its two indexes and its rows of the document table, against each other."""
-    from tokenizer.tokenfile import parse_index
-
-    index = parse_index(one.folder.read(f"{name}.idx"), f"{name}.idx")
-    sentences = parse_index(one.folder.read(f"{name}.sentences.idx"), f"{name}.sentences.idx")
-    data = one.folder.read(f"{name}.bin")
-    if len(data) != index.end:
-        yield one.problem(f"{name}.bin", f"has {len(data):,} bytes, but {name}.idx says {index.end:,}")
-        return
-    tokens = np.frombuffer(data, index.dtype)
-    starts = index.pointers // index.dtype.itemsize
-    ends = starts + index.lengths
-    columns = {
-        key: rows[key].to_numpy() for key in ("sequence", "first_token", "num_tokens", "num_sentences")
-    }
-    expected: dict[str, npt.NDArray[Any]] = {
-        "sequence": np.arange(len(starts)),
-        "first_token": starts,
-        "num_tokens": index.lengths,
-        "num_sentences": np.diff(sentences.documents),
-    }
-    for column, values in expected.items():
-        if not np.array_equal(columns[column], values):
-            yield one.problem(f"{name}.idx", f"does not agree with the document table's {column}")
-    if len(tokens) and int(tokens.max()) >= vocab_size:
-        yield one.problem(
-            f"{name}.bin", f"holds token {tokens.max():,}, and the tokenizer has {vocab_size:,}"
-        )
-    if (index.lengths == 0).any() or (tokens[ends - 1] != end).any():
-        yield one.problem(f"{name}.bin", "not every document ends with end-of-text")
-    if sentences.end > len(data):
-        yield one.problem(f"{name}.sentences.idx", f"goes on behind the end of {name}.bin")
-
-
 _CONTENTS: Mapping[str, Callable[[Mapping[str, _Finished]], Iterator[Problem]]] = {
     "collect": _check_submissions,
     "link": _check_links,
     "fetch": _check_pages,
     "extract": _check_descent("extract", "fetch", LEDGER_SUFFIX),
     "filter": _check_filtered,
-    "dedupe": _check_descent("dedupe", "filter", ".parquet"),
+    "dedupe": _check_corpus,
     "shard": _check_shards,
 }

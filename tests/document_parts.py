@@ -18,7 +18,7 @@ NOTHING_MEASURED: Mapping[str, Any] = dict.fromkeys(FILTERED.names[len(DOCUMENTS
 
 
 def document(name: str, text: str, **values: Any) -> dict[str, Any]:
-    """A filtered document: what is not given is plausible and the same for all."""
+    """A document, filtered or of the corpus: what is not given is plausible and the same for all."""
     row = {
         "id": name,
         "url": f"https://example.com/{name}",
@@ -39,6 +39,9 @@ def document(name: str, text: str, **values: Any) -> dict[str, Any]:
         "language": "en",
         "language_score": 1.0,
         "num_words": len(text.split()),
+        "cluster": name,
+        "cluster_domain": "example.com",
+        "cluster_created": EARLY,
     }
     return row | values
 

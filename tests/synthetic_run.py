@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import config
 from pipeline.canonical import key_of
+from pipeline.dedupe.figures import cluster_figures
 from pipeline.extract.metadata import Metadata
 from pipeline.filter.plan import MEASURED
 from pipeline.filter.settings import FilterSettings
@@ -32,8 +34,9 @@ from pipeline.records import (
 )
 from pipeline.records import MEASURED as MEASURED_SCHEMA
 from pipeline.runs import Counts, Folder, Manifest, PartWriter
+from pipeline.shard.split import SPLITS, splits_of
 from pipeline.stages import BY_NAME, Job, Plan, Planned, _commit, part_name
-from pipeline.urls import domain_hash
+from pipeline.urls import domain_hash, registrable_domain
 from tests.document_parts import NOTHING_MEASURED
 from tokenizer.config import TokenizerSettings
 from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, write_tokenizer
@@ -48,7 +51,7 @@ SETTINGS: Mapping[str, Any] = {
     "filter": FilterSettings(languages=("en", "de"), min_words=10),
     "dedupe": config.DedupeSettings(),
     "tokenizer": TokenizerSettings(vocab_size=257),
-    "shard": config.ShardSettings(),
+    "shard": config.ShardSettings(val_fraction=0.1, test_fraction=0.1),
 }
 
 NUM_PARTS = 2
@@ -307,7 +310,7 @@ def _sift(job: Job, parts: dict[int, Rows], schema: pa.Schema, reasons: Mapping[
     for index, rows in parts.items():
         kept[index] = [row for row in rows if row["n"] % 23 not in reasons]
         rejected = [
-            {**row, "reason": reasons[row["n"] % 23], "value": "1"}
+            {"value": "1", **row, "reason": reasons[row["n"] % 23]}
             for row in rows
             if row["n"] % 23 in reasons
         ]
@@ -323,9 +326,21 @@ def _clusters(kept: Rows, rejected: Rows) -> Rows:
     rows = []
     for lost, survivor in zip(rejected, kept, strict=False):
         similarity = 1.0 if lost["reason"] == "exact_duplicate" else 0.7 + lost["n"] % 30 / 100
-        one = {"cluster": survivor["id"], "survivor": survivor["id"]}
-        rows.append({**one, "id": survivor["id"], "similarity": 1.0, "kept": True})
-        rows.append({**one, "id": lost["id"], "similarity": similarity, "kept": False})
+        lost["value"] = f"{survivor['id']} {similarity:.3f}"
+        survivor["cluster"] = min(lost["id"], survivor["id"])
+        for row, value in ((survivor, 1.0), (lost, similarity)):
+            rows.append(
+                {
+                    "cluster": survivor["cluster"],
+                    "id": row["id"],
+                    "url": row["url"],
+                    "survivor": survivor["id"],
+                    "run": None,
+                    "similarity": value,
+                    "estimate": value,
+                    "kept": row is survivor,
+                }
+            )
     return rows
 
 
@@ -362,13 +377,18 @@ def _filter(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
 
 def _dedupe(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
     for row in (row for rows in parts.values() for row in rows):
-        row["cluster"] = row["id"]
+        row |= {"cluster": row["id"], "cluster_created": row["created"]}
+        row["cluster_domain"] = registrable_domain(urlsplit(row["final_url"]).hostname)
     reasons = {9: "exact_duplicate", 10: "near_duplicate"}
-    rows = [{**row, "reason": reasons.get(row["n"] % 23, "")} for part in parts.values() for row in part]
-    clusters = _clusters([r for r in rows if not r["reason"]], [r for r in rows if r["reason"]])
+    rows = [row for part in parts.values() for row in part]
+    for row in rows:
+        row["reason"] = reasons.get(row["n"] % 23, "")
+    clusters = _table(
+        _clusters([r for r in rows if not r["reason"]], [r for r in rows if r["reason"]]), CLUSTERS
+    )
     writer = PartWriter(job.folder, "clusters", _fingerprint("clusters"))
-    writer.table("parquet", _table(clusters, CLUSTERS))
-    writer.commit(None, seconds=0.25)
+    writer.table("parquet", clusters.sort_by([("cluster", "ascending"), ("id", "ascending")]))
+    writer.commit(None, seconds=0.25, facts=cluster_figures(clusters).facts())
     return _sift(job, parts, CORPUS, reasons)
 
 
@@ -391,7 +411,9 @@ def _shard(job: Job, parts: dict[int, Rows]) -> dict[int, Rows]:
     for index, rows in parts.items():
         writer = _writer(job, index)
         table: Rows = []
-        for split, chosen in {"train": rows[:-1], "val": rows[-1:]}.items():
+        splits = list(splits_of(_table(rows, CORPUS), job.settings))
+        for split in SPLITS:
+            chosen = [row for row, own in zip(rows, splits, strict=True) if own == split]
             table += _write_split(writer, split, index, chosen) if chosen else []
         writer.table("documents.parquet", _table(table, SHARD_DOCUMENTS))
         digest = job.inputs["tokenizer"].facts["tokenizer"]

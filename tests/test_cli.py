@@ -30,8 +30,8 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "extract-audit", "generate", "init", "pretrain", "report", "retry", "status",
-        "tokenizer encode", "tokenizer import", "tokenizer train", "try-filters", "verify",
+        "build", "demo", "extract-audit", "generate", "init", "pretrain", "remove", "report", "retry",
+        "status", "tokenizer encode", "tokenizer import", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
 
@@ -186,7 +186,8 @@ def test_status_says_what_to_mind(tmp_path: Path) -> None:
     assert "links with karma of at least" in shown.stdout
     value = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)
     assert list(value) == [
-        "run", "stages", "tokenizer", "fetch", "months", "sensitivity", "evaluation_sets", "warnings"
+        "run", "stages", "tokenizer", "fetch", "months", "sensitivity", "evaluation_sets", "clusters",
+        "warnings",
     ]  # fmt: skip
     (warning,) = value["warnings"]
     assert warning in shown.stdout

@@ -23,8 +23,9 @@ from pipeline.fetch import client as client_module
 from pipeline.fetch.backlog import Backlog
 from pipeline.fetch.client import BytesWanted
 from pipeline.fetch.exchange import Exchange, Failure, Headers, Refusal, Response, Timings
-from pipeline.fetch.fetcher import Fetcher, OptedOut
+from pipeline.fetch.fetcher import Fetcher
 from pipeline.fetch.frontier import Frontier
+from pipeline.fetch.opted_out import OptedOut
 from pipeline.fetch.pauses import Pauses
 from pipeline.fetch.plan import plan
 from pipeline.fetch.politeness import delay_s

@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import InputError
@@ -141,9 +143,39 @@ def test_months_out_of_line_stand_out(stats: dict[str, Any], page: str) -> None:
     assert "2023-05" in calm  # as a gap
 
 
+def test_every_split_is_told_in_its_order(run: Folder, stats: dict[str, Any]) -> None:
+    rows = _rows(run, "shards", "documents.parquet")
+    tokens = Counter[str]()
+    for row in rows:
+        tokens[row["split"]] += row["num_tokens"]
+    found = _answer(stats, "tokens")
+    assert [row[0] for row in found] == ["train", "val", "test"]
+    assert {row[0]: row[3] for row in found} == tokens
+    assert [row[0] for row in _answer(stats, "shards")] == [
+        split for split in ("train", "val", "test") for _ in {r["shard"] for r in rows if r["split"] == split}
+    ]
+
+
+def test_clusters_are_counted_in_the_classes_of_the_status() -> None:
+    sizes = [2, 2, 3, 4, 5, 9, 10, 99, 100, 1000]
+    rows = [
+        {"cluster": f"{place}", "id": f"{place}-{i:04d}", "run": None, "survivor": f"{place}-0000"}
+        for place, size in enumerate(sizes)
+        for i in range(size)
+    ]
+    # A document that was removed for another run's stands in a cluster with that one.
+    rows += [{"cluster": "x", "id": f"x-{i}", "run": "may", "survivor": "y"} for i in range(2)]
+    with duckdb.connect() as connection:
+        connection.register("clusters", pa.Table.from_pylist(rows))
+        sql = next(query.sql for query in QUERIES if query.name == "cluster_sizes")
+        found = connection.execute(sql).fetchall()
+    assert found == [("2", 2), ("3", 2), ("4", 1), ("5-9", 2), ("10-99", 2), ("100-999", 1), ("1000+", 1)]
+
+
 def test_duplicates_are_grouped_and_placed(run: Folder, stats: dict[str, Any]) -> None:
     lost = [row for row in _rows(run, "corpus", "parquet") if "survivor" in row and not row["kept"]]
-    assert _answer(stats, "cluster_sizes") == [(2, len(lost))]
+    assert _answer(stats, "cluster_sizes") == [("2", len(lost))]
+    assert {name: num for name, num in stats["clusters"]["sizes"].items() if num} == {"2": len(lost)}
     classes = Counter(int(round(row["similarity"], 3) * 100 + 1e-6) // 5 * 5 for row in lost)
     assert {round(100 * key): num for key, num in _answer(stats, "similarities")} == classes
 

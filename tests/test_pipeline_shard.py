@@ -12,12 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from model.data import open_shards
 from pipeline.config import ShardSettings
 from pipeline.records import CORPUS, SHARD_DOCUMENTS
 from pipeline.runs import Folder, Manifest, Part
 from pipeline.shard.plan import groups
 from pipeline.shard.sentences import sentence_ends
-from pipeline.shard.split import split_of
+from pipeline.shard.split import SPLITS
 from tests.conftest import RunStage
 from tests.document_parts import document, table, write_parts
 from tokenizer.config import TokenizerSettings
@@ -113,9 +114,9 @@ def test_the_manifest_adds_up(run: Folder, run_stage: RunStage) -> None:
     assert manifest.counts.num_in == manifest.counts.kept == len(rows) == 60
     tokenizer = Tokenizer.load(Path((run / "tokenizer").path()))
     assert manifest.facts == {
-        "tokens": {s: sum(r["num_tokens"] for r in rows if r["split"] == s) for s in ("train", "val")},
-        "documents": {s: sum(r["split"] == s for r in rows) for s in ("train", "val")},
-        "sentences": {s: sum(r["num_sentences"] for r in rows if r["split"] == s) for s in ("train", "val")},
+        "tokens": {s: sum(r["num_tokens"] for r in rows if r["split"] == s) for s in SPLITS},
+        "documents": {s: sum(r["split"] == s for r in rows) for s in SPLITS},
+        "sentences": {s: sum(r["num_sentences"] for r in rows if r["split"] == s) for s in SPLITS},
         "vocab_size": tokenizer.vocab_size,
         "dtype": "uint16",
         "tokenizer": tokenizer.digest,
@@ -140,12 +141,6 @@ def test_no_cluster_straddles_the_splits(run: Folder, run_stage: RunStage) -> No
     assert {split for found in splits.values() for split in found} == {"train", "val"}
 
 
-def test_the_validation_split_is_about_its_share() -> None:
-    num = sum(split_of(f"{i:032x}", 0.05) == "val" for i in range(20_000))
-    assert 850 < num < 1150
-    assert split_of("any", 0) == "train"
-
-
 def test_a_split_without_documents_has_no_files(run: Folder, run_stage: RunStage) -> None:
     manifest = shard(run_stage, corpus(run), val_fraction=0)
     names = {file.name for part in manifest.parts for file in part.files}
@@ -153,6 +148,26 @@ def test_a_split_without_documents_has_no_files(run: Folder, run_stage: RunStage
         "train-00000.bin", "train-00000.idx", "train-00000.sentences.idx", "part-00000.documents.parquet",
     }  # fmt: skip
     assert manifest.facts["tokens"]["val"] == 0
+
+
+def test_a_test_split_has_files_of_its_own_and_changes_no_other_but_train(
+    run: Folder, run_stage: RunStage
+) -> None:
+    documents = corpus(run, num=120)
+    folder = run / "shards"
+    without = shard(run_stage, documents, val_fraction=0.2)
+    val = {name: folder.read(name) for name in ("val-00000.bin", "val-00000.idx", "val-00000.sentences.idx")}
+    manifest = shard(run_stage, documents, val_fraction=0.2, test_fraction=0.3)
+    assert {name: folder.read(name) for name in val} == val
+    for kind in ("tokens", "documents", "sentences"):
+        before, after = without.facts[kind], manifest.facts[kind]
+        assert before == {"train": after["train"] + after["test"], "val": after["val"], "test": 0}
+        assert after["test"] > 0
+    shards = open_shards(Path(run.path()))  # what a model learns from
+    assert shards.tokens == manifest.facts["tokens"]
+    for split in ("train", "val", "test"):
+        (file,) = shards.documents(split)
+        assert len(file) == manifest.facts["documents"][split]
 
 
 def test_redone_and_resumed_work_gives_the_same_bytes(run: Folder, run_stage: RunStage) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pipeline.dedupe.figures import SIZES, Cluster, ClusterFigures
 from pipeline.errors import InputError
 from pipeline.records import Reason
 from pipeline.runs import Counts, Folder, PartWriter, read_manifest, read_sidecar
-from pipeline.status import Status, byte_size, read_status, waterfall
+from pipeline.status import Status, byte_size, largest_clusters, read_status, waterfall
 from tests.synthetic_run import write_run
 from webtext.progress import StageLines, show_waterfall
 
@@ -34,6 +35,7 @@ def test_a_finished_run(tmp_path: Path) -> None:
         "months",
         "sensitivity",
         "evaluation_sets",
+        "clusters",
         "warnings",
     ]
     assert value["run"] == run.uri
@@ -122,10 +124,61 @@ def test_the_line_of_collect_has_its_warnings_behind_it(tmp_path: Path) -> None:
 
 
 def _shown(run: Folder, width: int = 80) -> list[str]:
-    """What stands below the waterfall of a run."""
+    """What stands below the waterfall of a run, and below its table of karma."""
     stream = io.StringIO()
     show_waterfall(run, Console(file=stream, width=width, soft_wrap=True, highlight=False))
     return stream.getvalue().partition("\nsum: ")[2].splitlines()[2:]
+
+
+def test_clusters_are_told_by_size_and_the_largest_by_name(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_links=2000, upto="dedupe")
+    stages = read_status(run).to_json()["stages"]
+    num = sum(stages["dedupe"]["rejected"].values())
+    clusters = read_status(run).to_json()["clusters"]
+    assert clusters["sizes"] == {"2": num, **dict.fromkeys(list(SIZES)[1:], 0)}
+    assert len(clusters["largest"]) == 10
+    lines = _shown(run)
+    assert all(len(line) <= 80 for line in lines)
+    text = "\n".join(lines)
+    assert re.search(rf"\n2 documents +█{{6}} +{num} +100\.0 %\n3 documents +0 +0\.0 %\n", text)
+    assert "\n1,000 or more documents " in text
+    for one in clusters["largest"]:
+        assert re.search(rf"\n2 documents +1 +{re.escape(one['url'])} *\n", text + "\n")
+
+
+def test_clusters_are_told_as_soon_as_they_are_found(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="dedupe")
+    clusters = read_status(run).clusters
+    Path(run.path("corpus/manifest.json")).unlink()
+    assert clusters is not None
+    assert read_status(run).clusters == clusters
+    Path(run.path("corpus/clusters.json")).unlink()
+    assert read_status(run).clusters is None
+
+
+def test_a_run_without_clusters_says_nothing_of_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", upto="filter")
+    assert read_status(run).to_json()["clusters"] is None
+    assert "clusters" not in "\n".join(_shown(run))
+    clusters = ClusterFigures(dict.fromkeys(SIZES, 0), ())
+    assert ClusterFigures.from_facts(clusters.facts()) == clusters
+    small = write_run(tmp_path / "small", num_links=2, upto="dedupe")
+    assert read_status(small).clusters == clusters
+    assert "clusters" not in "\n".join(_shown(small))
+
+
+def test_a_long_or_strange_url_is_whole_at_80_columns() -> None:
+    url = "https://example.com/" + "very/long/path/" * 8 + "?q=[bold]x[/bold]"
+    figures = ClusterFigures(
+        {**dict.fromkeys(SIZES, 0), "2": 1, "1000+": 1},
+        (Cluster("a" * 32, 1_234_567, 1_234_566, "b" * 32, url), Cluster("c" * 32, 2, 2, "d" * 32, "")),
+    )
+    stream = io.StringIO()
+    Console(file=stream, width=80, soft_wrap=True, highlight=False).print(largest_clusters(figures))
+    lines = stream.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert url in "".join(line[30:].strip() for line in lines)
+    assert "d" * 32 + " (not in this run)" in " ".join(stream.getvalue().split())
 
 
 CRAWL = {

@@ -185,9 +185,29 @@ def _set(column: str, value: object) -> Callable[[list[dict[str, Any]]], None]:
         ("corpus/part-00000.parquet", _set("id", "0" * 32), "1 records have no match among the filter"),
         ("filtered/part-00000.rejected.parquet", _set("reason", "wikipedia"), "reasons are not those"),
         (
+            "corpus/part-00000.rejected.parquet",
+            _set("id", "0" * 32),
+            "1 records have no match among the filter",
+        ),
+        (
+            "corpus/part-00000.rejected.parquet",
+            _set("value", "x"),
+            "part-00000.rejected.parquet: 1 documents have a value that is not SURVIVOR",
+        ),
+        (
+            "corpus/clusters.parquet",
+            _swap("kept"),
+            "clusters.parquet: 2 documents are kept for another, or removed for themselves",
+        ),
+        (
             "shards/part-00000.documents.parquet",
             _set("id", "0" * 32),
             "1 records have no match among the corpus",
+        ),
+        (
+            "shards/part-00000.documents.parquet",
+            _set("split", "val"),
+            "1 documents are not in the split of their cluster by the settings, as ",
         ),
         ("shards/part-00001.documents.parquet", _set("first_token", 3), "the document table's first_token"),
         (

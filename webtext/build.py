@@ -14,8 +14,12 @@ from pipeline.filter.plan import check_files
 from pipeline.inputs import expand
 from pipeline.link.opt_out import read_opt_outs
 from pipeline.records import Reason
+from pipeline.remove.removal import Removal, refuse_while_pending, resume
+from pipeline.remove.removal import remove as remove_from
+from pipeline.remove.request import Kind
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute, standing
+from pipeline.status import require_run
 from webtext.settings import Settings, digest, load_run, render
 
 
@@ -50,6 +54,7 @@ def build(
 
         check_options(beam_options)
     with _locked(run):
+        refuse_while_pending(run)
         described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
         run.write("webtext.toml", described.encode())
         if force is not None:
@@ -90,6 +95,7 @@ def retry(
     if settings.fetch.source == "warc":
         raise InputError(f'{run.uri} has its pages from files (source = "warc"): no web was asked.')
     with _locked(run):
+        refuse_while_pending(run)
         job = Job(stage, run, settings.fetch, {"link": links} if links else {})
         manifest = standing(job) if links else None
         if manifest is None:
@@ -99,6 +105,46 @@ def retry(
             )
         reopen(job.folder, reasons, source)
         return manifest, execute(job, beam_options=(), watch=watch)
+
+
+def remove(
+    run: Folder,
+    kind: Kind,
+    file: Path,
+    *,
+    near_duplicates: bool = True,
+    dry_run: bool = False,
+) -> Removal:
+    """Removes documents from a run; its own settings count, as the last build left them.
+
+    Args:
+        run: The run directory.
+        kind: What the entries of the file are.
+        file: What to remove, an entry a line.
+        near_duplicates: Whether a document's near-duplicates go with it.
+        dry_run: Only say what would be removed.
+
+    Raises:
+        InputError: An entry is wrong, or the run cannot be rewritten as it is.
+        RunError: A build is at work in the same directory, or the run's files are damaged.
+    """
+    require_run(run)
+    settings = load_run(run)
+    with _locked(run):
+        sections = {stage.name: settings.section(stage.name) for stage in STAGES}
+        return remove_from(run, sections, kind, file, near_duplicates=near_duplicates, dry_run=dry_run)
+
+
+def resume_removal(run: Folder) -> Removal:
+    """Finishes a removal that was begun.
+
+    Raises:
+        InputError: None was.
+        RunError: A build is at work in the same directory.
+    """
+    require_run(run)
+    with _locked(run):
+        return resume(run)
 
 
 def _check_inputs(settings: Settings, last: int) -> None:

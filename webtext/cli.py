@@ -299,6 +299,64 @@ def verify(run: RunArgument) -> None:
     console.print(f"{run}: every checksum, count and reference is right")
 
 
+@app.command()
+def remove(  # noqa: PLR0913, PLR0917 (an option each)
+    run: RunArgument,
+    urls: Annotated[Path | None, typer.Option(metavar="FILE", help="URLs to remove, one a line.")] = None,
+    domains: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Domains, with their subdomains, one a line.")
+    ] = None,
+    submissions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Submissions (t3_abc123), one a line.")
+    ] = None,
+    documents: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Documents' ids, one a line.")
+    ] = None,
+    keep_near_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--keep-near-duplicates",
+            help="Remove only what has the very same text. What dedupe has left out because it is like a "
+            "removed document stays out of the corpus.",
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed; nothing changes.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Finish a removal that was interrupted.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Remove documents and their near-duplicates from all of a run, for good: later builds refuse them.
+
+    Only the parts and shards that have them are written anew. What is left tells ids and digests, no content.
+
+    Example: webtext remove runs/webtext --urls takedown.txt --dry-run
+    """
+    from pipeline.remove.request import Kind
+    from pipeline.runs import Folder
+    from webtext.build import remove as remove_from
+    from webtext.build import resume_removal
+    from webtext.removing import render
+
+    given = {
+        kind: file
+        for kind, file in zip(Kind, (urls, domains, submissions, documents), strict=True)
+        if file is not None
+    }
+    if len(given) + resume != 1:
+        raise InputError("give one of --urls, --domains, --submissions, --documents, or --resume.")
+    folder = Folder(run)
+    if resume:
+        removal = resume_removal(folder)
+    else:
+        ((kind, file),) = given.items()
+        removal = remove_from(folder, kind, file, near_duplicates=not keep_near_duplicates, dry_run=dry_run)
+    if as_json:
+        typer.echo(json.dumps({**removal.to_json(), "dry_run": dry_run}, indent=1))
+    else:
+        console.print(render(removal, run, dry_run=dry_run), markup=False)
+
+
 @tokenizer_app.command("train")
 def tokenizer_train(
     inputs: Annotated[

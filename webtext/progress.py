@@ -17,7 +17,14 @@ from pipeline.fetch.progress import Figures, read_crawl
 from pipeline.fetch.schedule import duration
 from pipeline.fetch.summary import crawl_lines, fetch_lines
 from pipeline.runs import Folder, Manifest, read_sidecar
-from pipeline.status import overlaps, read_status, sensitivity, waterfall
+from pipeline.status import (
+    cluster_sizes,
+    largest_clusters,
+    overlaps,
+    read_status,
+    sensitivity,
+    waterfall,
+)
 from webtext.paths import near
 
 _POLL_S = 0.5
@@ -186,6 +193,11 @@ def show_waterfall(run: Folder, console: Console) -> None:
     if status.evaluation_sets:
         console.print()
         console.print(overlaps(status))
+    if status.clusters and status.clusters.largest:
+        console.print()
+        console.print(cluster_sizes(status.clusters))
+        console.print()
+        console.print(largest_clusters(status.clusters))
     if status.warnings:
         console.print()
         _warn(status.warnings, console)

@@ -43,6 +43,7 @@ _PATHS = (
     "fetch.warcs",
     "filter.bad_words",
     "filter.decontaminate.sets",
+    "dedupe.against",
     "train.dir",
 )
 

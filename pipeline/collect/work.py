@@ -19,6 +19,7 @@ from pipeline.collect.tables import read_table
 from pipeline.config import CollectSettings
 from pipeline.errors import InputError
 from pipeline.records import SUBMISSIONS, Reason
+from pipeline.remove.tombstones import read_removed
 from pipeline.runs import Counts, PartWriter
 from pipeline.stages import Job, Planned
 from pipeline.urls import domain_hash
@@ -34,6 +35,7 @@ def collect_part(job: Job, part: Planned) -> None:
     name = Path(part.spec["path"]).name
     kind = part.spec["kind"]
     rules = Rules.of(settings, listed=kind == "list")
+    removed = read_removed(job.run)
     num_kept = 0
     rejected: Counter[str] = Counter()
     facts: dict[str, Counter[str]] = {"months": Counter(), "months_3": Counter()}
@@ -44,9 +46,10 @@ def collect_part(job: Job, part: Planned) -> None:
     ):
         try:
             for batch in judge_all(_rows(part, settings, rules), rules):
-                table.write_table(_table(batch.kept))
-                num_kept += len(batch.kept)
-                rejected += batch.rejected()
+                kept = [one for one in batch.kept if not removed.covers(one.key, one.url)]
+                table.write_table(_table(kept))
+                num_kept += len(kept)
+                rejected += batch.rejected() + Counter({str(Reason.OPT_OUT): len(batch.kept) - len(kept)})
                 if kind != "list":  # a list's scores are all the same
                     months, months_3 = batch.months()
                     facts["months"] += months

@@ -1,4 +1,4 @@
-"""dedupe in Beam: signatures part by part, bands shuffled by their hashes, verdicts in one place, parts."""
+"""dedupe in Beam: signatures part by part, bands shuffled by their hashes, batches of candidates, parts."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,10 +6,14 @@ import apache_beam as beam
 import numpy as np
 
 from pipeline.beam import DoParts, PartsInSteps
-from pipeline.dedupe.candidates import ENTRY, band_blocks, candidate_pairs
-from pipeline.dedupe.decide import decide_all
+from pipeline.dedupe.candidates import Share, band_blocks, candidate_pairs, rounds, united
+from pipeline.dedupe.clusters import compare
+from pipeline.dedupe.components import match
+from pipeline.dedupe.conclude import conclude
+from pipeline.dedupe.evidence import show
 from pipeline.dedupe.finish import finish
-from pipeline.dedupe.plan import DECIDE, FINISH, RANK, SIGN
+from pipeline.dedupe.known import know
+from pipeline.dedupe.plan import COMPARE, CONCLUDE, FINISH, KNOW, MATCH, RANK, SHOW, SIGN
 from pipeline.dedupe.ranking import rank_all
 from pipeline.dedupe.signatures import sign
 from pipeline.stages import Job, Planned
@@ -19,24 +23,58 @@ class DropDuplicates(PartsInSteps):
     """Filtered parts to the parts of the corpus, each step once the one before is done."""
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Sign, rank, find candidates, decide, finish."""
+        """Sign, rank, find candidates, divide them into batches, compare, conclude, finish."""
         job = self._job
         signed = pbegin | "Sign" >> DoParts(job, self._step(SIGN), sign)
-        ranked = pbegin | "Rank" >> DoParts(job, self._step(RANK), rank_all, after=signed)
-        decide = self._step(DECIDE)
-        places = list(range(len(decide[0].spec["signatures"]))) if decide else []
-        pairs = (
+        known = pbegin | "Know" >> DoParts(job, self._step(KNOW), know, after=signed)
+        ranked = pbegin | "Rank" >> DoParts(job, self._step(RANK), rank_all, after=known)
+        matching = self._step(MATCH)
+        pairs = pbegin | "Pairs" >> FindPairs(job, matching, after=ranked)
+        matched = (
             pbegin
-            | "Divide" >> DoParts(job, places, band_blocks, after=ranked)
-            | "Gather" >> beam.GroupByKey()
-            | "Pair" >> beam.Map(_pair)
+            | "Matching" >> beam.Create(matching, reshuffle=False)
+            | "Match" >> beam.Map(_match, beam.pvalue.AsSingleton(pairs), job)
         )
-        decided = (
-            pbegin
-            | "Clusters" >> beam.Create(decide, reshuffle=False)
-            | "Decide" >> beam.Map(_decide, beam.pvalue.AsIter(pairs), job)
-        )
-        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish, after=decided)
+        shown = pbegin | "Show" >> DoParts(job, self._step(SHOW), show, after=matched)
+        compared = pbegin | "Compare" >> DoParts(job, self._step(COMPARE), compare, after=shown)
+        concluding = self._step(CONCLUDE)
+        together = [concluding] if concluding else []
+        concluded = pbegin | "Conclude" >> DoParts(job, together, conclude, after=compared)
+        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish, after=concluded)
+
+
+class FindPairs(beam.PTransform):
+    """The set of all candidate pairs, packed, once ``after`` is complete: bands are shuffled in rounds."""
+
+    def __init__(self, job: Job, matching: Sequence[Planned], *, after: beam.PCollection) -> None:
+        super().__init__()
+        self._job = job
+        self._matching = matching
+        self._after = after
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        """Divide the documents by band, gather those that agree, pair them, unite the pairs of all rounds."""
+        before, found = self._after, []
+        for number, shares in enumerate(self._rounds()):
+            before = (
+                pbegin
+                | f"Divide{number}" >> DoParts(self._job, shares, band_blocks, after=before)
+                | f"Gather{number}" >> beam.GroupByKey()
+                | f"Pair{number}" >> beam.Map(_pair)
+                | f"Unite{number}" >> beam.CombineGlobally(UnitePairs())
+            )
+            found.append(before)
+        return found | "All" >> beam.Flatten() | "Unite" >> beam.CombineGlobally(UnitePairs())
+
+    def _rounds(self) -> list[list[Share]]:
+        if not self._matching:
+            return [[]]
+        spec = self._matching[0].spec
+        tables = list(enumerate([*spec["signed"], *spec["known"]]))
+        return [
+            [Share(index, table, bands) for index, table in tables]
+            for bands in rounds(self._job.settings, spec["num_documents"])
+        ]
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
@@ -44,10 +82,37 @@ def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
     return DropDuplicates(job, todo)
 
 
+class UnitePairs(beam.CombineFn):
+    """Sets of pairs, packed, into one; sets wait in a list until there are enough to be worth a merge."""
+
+    _MANY = 16
+
+    def create_accumulator(self) -> list[bytes]:
+        """No pair."""
+        return []
+
+    def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
+        """One set more."""
+        sets = [*accumulator, element]
+        return self.compact(sets) if len(sets) > self._MANY else sets
+
+    def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
+        """The sets of all."""
+        return self.compact([one for accumulator in accumulators for one in accumulator])
+
+    def compact(self, accumulator: list[bytes]) -> list[bytes]:
+        """All sets as one."""
+        return [united(np.frombuffer(one, np.uint64) for one in accumulator).tobytes()]
+
+    def extract_output(self, accumulator: list[bytes]) -> bytes:
+        """The set of all pairs."""
+        return self.compact(accumulator)[0]
+
+
 def _pair(gathered: tuple[int, Iterable[bytes]]) -> bytes:
     _, blocks = gathered
-    return candidate_pairs(np.frombuffer(b"".join(blocks), dtype=ENTRY)).tobytes()
+    return candidate_pairs(blocks).tobytes()
 
 
-def _decide(part: Planned, pairs: Iterable[bytes], job: Job) -> None:
-    decide_all(job, part, pairs)
+def _match(part: Planned, pairs: bytes, job: Job) -> None:
+    match(job, part, pairs)

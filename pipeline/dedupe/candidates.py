@@ -3,35 +3,47 @@
 A bucket (the documents that agree in one band) of up to 32 gives all its pairs. In a larger one each document
 is paired with the eight best-ranked of the bucket and with its neighbour in rank, so that the work grows with
 the bucket and not with its square.
+
+A pair is packed into one number, the worse rank in its upper half and the better one in its lower: a set of
+pairs is an ascending array of such, and two sets are united by merging them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.columns import fixed_width
+from pipeline.config import DedupeSettings
 from pipeline.dedupe.ranking import Ranks, read_ranks
-from pipeline.dedupe.signatures import fixed_width
-from pipeline.stages import Job, part_name
+from pipeline.dedupe.signatures import Signature
+from pipeline.stages import Job
 
-ENTRY = np.dtype([("hash", "<u8"), ("rank", "<u4")])
+# What is shuffled of a document for each band: 32 bits of the band's hash (others are in the key), its rank.
+ENTRY = np.dtype([("hash", "<u4"), ("rank", "<u4")])
 MAX_ALL_PAIRS = 32
 NUM_BEST = 8
 
 _ENTRIES_PER_GROUP = 2_000_000  # of one band that are sorted together: about 50 MB
+# Of all bands that are shuffled at once: 16 MB, of which a local runner makes nine times as much.
+_ENTRIES_PER_ROUND = 2_000_000
 _MULTIPLIER = 0xD6E8FEB86659FD93  # odd
 
-Pairs = npt.NDArray[np.uint32]  # [pairs, 2]: the better rank first
+Pairs = npt.NDArray[np.uint64]  # packed
+
+
+def bands_and_rows(settings: DedupeSettings) -> tuple[int, int]:
+    """How a signature is divided: as the settings say, else by datasketch's optimum for the threshold."""
+    if settings.bands and settings.rows:
+        return settings.bands, settings.rows
+    return _optimal(settings.threshold, settings.num_perm)
 
 
 @lru_cache(maxsize=8)
-def bands_and_rows(threshold: float, num_perm: int) -> tuple[int, int]:
-    """How a signature is divided, by datasketch's optimum for a threshold.
-
-    A pair that is missed stays in the corpus, while a candidate too many only costs a comparison: misses
-    weigh nine times as much.
-    """
+def _optimal(threshold: float, num_perm: int) -> tuple[int, int]:
+    # A pair that is missed stays in the corpus, while a candidate too many only costs a comparison.
     from datasketch import MinHashLSH
 
     try:
@@ -41,7 +53,7 @@ def bands_and_rows(threshold: float, num_perm: int) -> tuple[int, int]:
     return lsh.b, lsh.r
 
 
-def band_hashes(signatures: npt.NDArray[np.uint32], num_rows: int, band: int) -> npt.NDArray[np.uint64]:
+def band_hashes(signatures: Signature, num_rows: int, band: int) -> npt.NDArray[np.uint64]:
     """What stands in one band of each signature, hashed to uint64 [documents]."""
     total = np.zeros(len(signatures), dtype=np.uint64)
     for i in range(num_rows):
@@ -50,40 +62,58 @@ def band_hashes(signatures: npt.NDArray[np.uint32], num_rows: int, band: int) ->
     return total ^ (total >> np.uint64(32))
 
 
-def band_blocks(job: Job, index: int) -> Iterator[tuple[int, bytes]]:
-    """A part's documents by band and range of the band's hash: the key, and packed entries.
+def rounds(settings: DedupeSettings, num_documents: int) -> list[range]:
+    """The bands in the rounds in which they are shuffled, so that memory does not grow with their number."""
+    num_bands, _ = bands_and_rows(settings)
+    at_once = max(1, _ENTRIES_PER_ROUND // max(1, num_documents))
+    return [range(start, min(start + at_once, num_bands)) for start in range(0, num_bands, at_once)]
+
+
+class Share(NamedTuple):
+    """The work of dividing one table's documents by some of the bands."""
+
+    number: int  # of the table, own ones first
+    table: str
+    bands: range
+
+
+def band_blocks(job: Job, share: Share) -> Iterator[tuple[int, bytes]]:
+    """A table's documents by band and range of the band's hash: the key, and packed entries.
 
     Of documents with the same text only the best takes part.
     """
-    name = part_name(index, "signatures")
-    signed = job.folder.read_table(f"{name}.parquet", ["signature"])
-    ranks, originals = read_ranks(job, index)
-    signatures = fixed_width(signed["signature"], "<u4", job.settings.num_perm)[ranks == originals]
+    number, name, bands = share
+    column = job.folder.read_table(name, ["signature"])["signature"]
+    ranks, originals = read_ranks(job, number)
+    signatures = fixed_width(column, "<u4", job.settings.num_perm)[ranks == originals]
     ranks = ranks[ranks == originals]
-    num_bands, num_rows = bands_and_rows(job.settings.threshold, job.settings.num_perm)
+    _, num_rows = bands_and_rows(job.settings)
     num_ranges = 1 + job.inputs["filter"].counts.kept // _ENTRIES_PER_GROUP
-    for band in range(num_bands):
+    for band in bands:
+        hashes = band_hashes(signatures, num_rows, band)
         entries = np.empty(len(ranks), dtype=ENTRY)
-        entries["hash"] = band_hashes(signatures, num_rows, band)
+        entries["hash"] = hashes & np.uint64(0xFFFFFFFF)
         entries["rank"] = ranks
-        ranges = (entries["hash"] >> np.uint64(32)) * np.uint64(num_ranges) >> np.uint64(32)
+        ranges = (hashes >> np.uint64(32)) * np.uint64(num_ranges) >> np.uint64(32)
         for i in np.unique(ranges).tolist():
             yield band * num_ranges + i, entries[ranges == i].tobytes()
 
 
-def candidate_pairs(entries: npt.NDArray[np.void]) -> Pairs:
-    """The candidate pairs among the entries of one band."""
-    order = np.lexsort((entries["rank"], entries["hash"]))
-    hashes, ranks = entries["hash"][order], entries["rank"][order]
-    if len(ranks) < 2:
-        return np.empty((0, 2), dtype=np.uint32)
+def candidate_pairs(blocks: Iterable[bytes]) -> Pairs:
+    """The set of candidate pairs among the entries of one band."""
+    entries = np.frombuffer(b"".join(blocks), dtype=ENTRY)
+    packed = entries["hash"].astype(np.uint64) << np.uint64(32) | entries["rank"]
+    packed.sort()
+    hashes = packed >> np.uint64(32)
+    if len(packed) < 2:
+        return NO_PAIRS
     heads = np.ones(len(hashes), dtype=np.bool_)
     heads[1:] = hashes[1:] != hashes[:-1]
     starts = np.flatnonzero(heads)
     sizes = np.diff(np.append(starts, len(hashes)))
-    alone = np.repeat(sizes == 1, sizes)
-    sizes = sizes[sizes > 1]
-    return np.concatenate([*_pairs(ranks[~alone], sizes), np.empty((0, 2), dtype=np.uint32)])
+    shared = np.repeat(sizes > 1, sizes)
+    ranks = (packed[shared] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    return united(_pairs(ranks, sizes[sizes > 1]))
 
 
 def _pairs(ranks: Ranks, sizes: npt.NDArray[np.int64]) -> Iterator[Pairs]:
@@ -94,13 +124,30 @@ def _pairs(ranks: Ranks, sizes: npt.NDArray[np.int64]) -> Iterator[Pairs]:
     small = own <= MAX_ALL_PAIRS
     for distance in range(1, min(MAX_ALL_PAIRS, int(sizes.max(initial=1)))):
         later = np.flatnonzero((places >= distance) & (small | (distance == 1)))
-        yield np.stack([ranks[later - distance], ranks[later]], axis=1)
+        yield pack_pairs(ranks[later - distance], ranks[later])
     for best in range(NUM_BEST):
         later = np.flatnonzero(~small & (places > best))
-        yield np.stack([ranks[starts[later] + best], ranks[later]], axis=1)
+        yield pack_pairs(ranks[starts[later] + best], ranks[later])
 
 
-def distinct(pairs: Pairs) -> Pairs:
-    """Each pair once, in the order of the second, then of the first."""
-    packed = np.unique(pairs[:, 1].astype(np.uint64) << np.uint64(32) | pairs[:, 0])
-    return np.stack([packed & np.uint64(0xFFFFFFFF), packed >> np.uint64(32)], axis=1).astype(np.uint32)
+NO_PAIRS: Pairs = np.empty(0, dtype=np.uint64)
+
+
+def pack_pairs(better: Ranks, worse: Ranks) -> Pairs:
+    """Pairs, packed."""
+    packed: Pairs = worse.astype(np.uint64) << np.uint64(32) | better
+    return packed
+
+
+def unpack_pairs(pairs: Pairs) -> tuple[Ranks, Ranks]:
+    """The better and the worse rank of each pair."""
+    return (pairs & np.uint64(0xFFFFFFFF)).astype(np.uint32), (pairs >> np.uint64(32)).astype(np.uint32)
+
+
+def united(sets: Iterable[Pairs]) -> Pairs:
+    """The union of sets of pairs: each pair once, ascending by the worse rank, then by the better."""
+    every = np.concatenate([NO_PAIRS, *sets])
+    every.sort()
+    first = np.ones(len(every), dtype=np.bool_)
+    first[1:] = every[1:] != every[:-1]
+    return every[first]

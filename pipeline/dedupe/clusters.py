@@ -1,138 +1,162 @@
-"""Who is removed in whose favour, and which documents belong together.
+"""Who is removed in whose favour, and which documents belong together, in one batch.
 
 Documents are taken in the order of rank. One is compared with its candidates among the better-ranked; where
 such a candidate was itself removed, its survivor stands for it. If the most similar of these survivors is
 at the threshold or over it, the document is removed in its favour. So a document is never removed for being
 like something that itself is gone: of a chain A ~ B ~ C with A and C unlike, C is kept. A cluster is what
-is connected by copies, by removals or by candidate pairs at the threshold: C is in the cluster of A.
+is connected by removals or by candidate pairs at the threshold: C is in the cluster of A.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+import time
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from pipeline.dedupe.candidates import Pairs
-from pipeline.dedupe.ranking import Ranks
+from pipeline.columns import fixed_width
+from pipeline.config import DedupeSettings
+from pipeline.dedupe.candidates import Pairs, unpack_pairs
+from pipeline.dedupe.components import connect, read_group
+from pipeline.dedupe.ranking import Ranks, num_rows
+from pipeline.dedupe.shingles import Hashes, jaccard
 from pipeline.dedupe.signatures import Signature
+from pipeline.runs import PartWriter
+from pipeline.stages import Job, Planned
 
-_PAIRS_AT_ONCE = 100_000
+_PAIRS_AT_ONCE = 10_000
+
+Numbers = npt.NDArray[np.int64]  # of documents, by their order of rank in a batch
+Similarities = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What became of every document, by rank.
+class Evidence(NamedTuple):
+    """What the documents of a batch show, in the order of rank.
 
     Attributes:
-        survivor: uint32 [documents], the rank of the document that stays for it; its own where it is kept.
-        similarity: float32 [documents], to that survivor; 1 where it is itself or a copy.
-        exact: bool [documents], whether it was removed and has the very text of its survivor.
-        root: int64 [documents], the best rank in its cluster.
+        ranks: uint32 [documents], ascending.
+        signatures: uint32 [documents, num_perm].
+        shingles: Of each document its distinct shingles, ascending; None where only signatures count.
     """
 
-    survivor: Ranks
-    similarity: npt.NDArray[np.float32]
-    exact: npt.NDArray[np.bool_]
-    root: npt.NDArray[np.int64]
+    ranks: Ranks
+    signatures: Signature
+    shingles: list[Hashes | None]
 
-    @property
-    def clustered(self) -> npt.NDArray[np.bool_]:
-        """Whether a document's cluster holds another one: bool [documents]."""
-        sizes = np.bincount(self.root, minlength=len(self.root))
-        shared: npt.NDArray[np.bool_] = sizes[self.root] > 1
-        return shared
+    def estimates(self, ones: Numbers, others: Numbers) -> Similarities:
+        """The estimated Jaccard similarity of each pair: float64 [pairs]."""
+        found = np.empty(len(ones))
+        for start in range(0, len(ones), _PAIRS_AT_ONCE):
+            block = slice(start, start + _PAIRS_AT_ONCE)
+            found[block] = (self.signatures[ones[block]] == self.signatures[others[block]]).mean(axis=1)
+        return found
 
-    @property
-    def kept(self) -> npt.NDArray[np.bool_]:
-        """Whether a document stays: bool [documents]."""
-        stays: npt.NDArray[np.bool_] = self.survivor == np.arange(len(self.survivor))
-        return stays
+    def similarities(self, ones: Numbers, others: Numbers) -> Similarities:
+        """The true similarity of each pair whose texts are at hand, else the estimated one."""
+        found = self.estimates(ones, others)
+        for i, (one, other) in enumerate(zip(ones.tolist(), others.tolist(), strict=True)):
+            first, second = self.shingles[one], self.shingles[other]
+            if first is not None and second is not None:
+                found[i] = jaccard(first, second)
+        return found
 
 
-def decide(
-    originals: Ranks, pairs: Pairs, compared: Ranks, signatures: Signature, threshold: float
-) -> Verdicts:
-    """The verdicts on all documents.
+VERDICTS = pa.schema(
+    [
+        pa.field("rank", pa.uint32(), nullable=False),
+        pa.field("survivor", pa.uint32(), nullable=False),  # its own rank where it is kept
+        pa.field("similarity", pa.float32(), nullable=False),  # to the survivor, as decided
+        pa.field("estimate", pa.float32(), nullable=False),  # of that, by the signatures
+        pa.field("root", pa.uint32(), nullable=False),  # the best rank in its cluster
+    ]
+)
+
+
+def decide(evidence: Evidence, pairs: Pairs, num_known: int, settings: DedupeSettings) -> pa.Table:
+    """The VERDICTS on a batch's documents.
 
     Args:
-        originals: [documents], by rank: the best rank with the same text.
-        pairs: [pairs, 2], candidates, in the order of the second rank.
-        compared: the ranks that stand in pairs, ascending.
-        signatures: uint32 [compared, num_perm], theirs.
-        threshold: the similarity from which two documents are near-duplicates.
+        evidence: What they show.
+        pairs: All candidate pairs among them, a set.
+        num_known: Documents of lower ranks belong to other corpora, and are never removed.
+        settings: The threshold, and what counts.
     """
-    local = np.searchsorted(compared, pairs)
-    survivor = originals.copy()
-    similarity = np.ones(len(originals), dtype=np.float32)
-    chosen, similarities = remove_similar(local, signatures, threshold)
-    survivor[compared] = compared[chosen]
-    similarity[compared] = similarities
-    linked = local[pair_similarities(local, signatures) >= threshold]
-    # A copy shares the fate of its original, whose signature is its own.
-    similarity = similarity[originals]
-    survivor = survivor[originals]
-    everyone = np.arange(len(originals))
-    edges = [
-        np.stack([originals, everyone], axis=1)[originals != everyone],
-        np.stack([survivor, everyone], axis=1)[survivor != everyone],
-        compared[linked],
-    ]
-    return Verdicts(
-        survivor=survivor,
-        similarity=similarity,
-        exact=(survivor == originals) & (originals != everyone),
-        root=connect(len(originals), np.concatenate(edges).tolist()),
+    better_ranks, worse_ranks = unpack_pairs(pairs[unpack_pairs(pairs)[1] >= num_known])
+    better, worse = (np.searchsorted(evidence.ranks, ranks) for ranks in (better_ranks, worse_ranks))
+    threshold = settings.threshold
+    similarities = evidence.estimates(better, worse)
+    if settings.verify == "exact":
+        hopeful = similarities >= threshold - _margin(threshold, settings.num_perm)
+        better, worse = better[hopeful], worse[hopeful]
+        similarities = evidence.similarities(better, worse)
+    survivor, similarity = remove_similar(better, worse, similarities, evidence, threshold)
+    removed = np.flatnonzero(survivor != np.arange(len(survivor)))
+    estimate = np.ones(len(survivor))
+    estimate[removed] = evidence.estimates(survivor[removed], removed)
+    alike = similarities >= threshold
+    edges = (
+        np.concatenate([better[alike], survivor[removed]]),
+        np.concatenate([worse[alike], removed]),
     )
+    ranks = evidence.ranks
+    roots = ranks[connect(len(ranks), edges)]
+    columns = [ranks, ranks[survivor], similarity.astype(np.float32), estimate.astype(np.float32), roots]
+    return pa.table(columns, schema=VERDICTS)
+
+
+def _margin(threshold: float, num_perm: int) -> float:
+    """How far the estimate of a pair at the threshold may stray: four standard errors."""
+    return 4 * float(np.sqrt(threshold * (1 - threshold) / num_perm))
 
 
 def remove_similar(
-    pairs: npt.NDArray[np.int64], signatures: Signature, threshold: float
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The survivor of each document and the similarity to it; documents are numbered in the order of rank.
+    better: Numbers, worse: Numbers, similarities: Similarities, evidence: Evidence, threshold: float
+) -> tuple[Numbers, Similarities]:
+    """The survivor of each document and the similarity to it.
 
     Args:
-        pairs: [pairs, 2], the better one first, in the order of the second.
-        signatures: uint32 [documents, num_perm].
-        threshold: as in :func:`decide`.
+        better: [pairs], one document of each pair.
+        worse: [pairs], the other, ascending.
+        similarities: [pairs], theirs.
+        evidence: Tells the similarity of others.
+        threshold: As in the settings.
     """
-    survivor = np.arange(len(signatures))
-    similarity = np.ones(len(signatures), dtype=np.float32)
-    documents, starts = np.unique(pairs[:, 1], return_index=True)
-    for document, candidates in zip(documents, np.split(pairs[:, 0], starts[1:]), strict=False):
-        rivals = np.unique(survivor[candidates])
-        similarities = (signatures[rivals] == signatures[document]).mean(axis=1)
-        best = int(similarities.argmax())  # of equals the first, who is ranked best
-        if similarities[best] >= threshold:
-            survivor[document] = rivals[best]
-            similarity[document] = similarities[best]
+    survivor = np.arange(len(evidence.ranks))
+    similarity = np.ones(len(survivor))
+    documents, starts = np.unique(worse, return_index=True)
+    bounds = pairwise([*starts.tolist(), len(worse)])
+    for document, (start, stop) in zip(documents.tolist(), bounds, strict=True):
+        candidates, similar = better[start:stop], similarities[start:stop]
+        standing = survivor[candidates]
+        gone = standing != candidates
+        if gone.any():
+            others = np.setdiff1d(standing[gone], candidates[~gone])
+            candidates = np.concatenate([candidates[~gone], others])
+            theirs = evidence.similarities(others, np.full(len(others), document))
+            similar = np.concatenate([similar[~gone], theirs])
+        most = similar.max()
+        if most >= threshold:
+            survivor[document] = candidates[similar == most].min()  # of equals the one that is ranked best
+            similarity[document] = most
     return survivor, similarity
 
 
-def pair_similarities(pairs: npt.NDArray[np.int64], signatures: Signature) -> npt.NDArray[np.float64]:
-    """The estimated Jaccard similarity of each pair: float64 [pairs]."""
-    found: list[npt.NDArray[Any]] = [
-        (signatures[block[:, 0]] == signatures[block[:, 1]]).mean(axis=1)
-        for block in (pairs[i : i + _PAIRS_AT_ONCE] for i in range(0, len(pairs), _PAIRS_AT_ONCE))
-    ]
-    return np.concatenate([np.empty(0), *found])
+def compare(job: Job, part: Planned) -> None:
+    """Decides on one batch."""
+    started = time.monotonic()
+    batch = part.spec["index"]
+    pairs = read_group(job, "matched.pairs.parquet", batch)["pair"].to_numpy()
+    evidence = _read_evidence(job, part.spec["evidence"], batch)
+    num_known = sum(num_rows(job.folder, name) for name in part.spec["known"])
+    writer = PartWriter(job.folder, part.name, part.fingerprint)
+    writer.table("parquet", decide(evidence, pairs, num_known, job.settings))
+    writer.commit(None, seconds=time.monotonic() - started)
 
 
-def connect(num_nodes: int, edges: Iterable[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """The smallest node that each one is connected with: int64 [nodes]."""
-    parents: dict[int, int] = {}
-
-    def find(node: int) -> int:
-        while (parent := parents.get(node, node)) != node:
-            parents[node] = parents.get(parent, parent)
-            node = parent
-        return node
-
-    for one, other in edges:
-        low, high = sorted((find(one), find(other)))
-        parents[high] = low
-    roots = np.arange(num_nodes)
-    for node in parents:
-        roots[node] = find(node)
-    return roots
+def _read_evidence(job: Job, names: list[str], batch: int) -> Evidence:
+    table = pa.concat_tables([read_group(job, name, batch) for name in names])
+    table = table.sort_by("rank")
+    shown = [None if one is None else np.frombuffer(one, np.uint64) for one in table["shingles"].to_pylist()]
+    signatures = fixed_width(table["signature"], "<u4", job.settings.num_perm)
+    return Evidence(table["rank"].to_numpy(), signatures, shown)

@@ -1,44 +1,44 @@
 """A document's MinHash signature: what tells, in little space, how much of its text another one shares.
 
-A text's words are its runs of non-space characters, with case folded; its shingles are its n-grams of words.
-A text of fewer than n words is one shingle of them all, and an empty text has none. Scripts without spaces
-have few and very long words, so there only texts that agree over whole lines are found.
-
-A word is hashed once and n neighbouring hashes are combined; the permutations are datasketch's "affine32",
-and so a signature is what ``datasketch.MinHash`` makes of the same shingle hashes.
+The permutations are datasketch's "affine32" of the upper halves of the shingles' hashes, so that a signature
+is what ``datasketch.MinHash`` makes of them.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
+from pipeline.config import DedupeSettings
+from pipeline.dedupe.shingles import Hashes, Shingler
 from pipeline.records import TIME
 from pipeline.runs import PartWriter
 from pipeline.stages import Job, Planned
+from pipeline.urls import parse
 
 SEED = 1
 EMPTY = np.uint32(0xFFFFFFFF)  # in every place of the signature of a text without shingles
 
-_SHINGLE_MULTIPLIER = 0x9E3779B97F4A7C15  # odd; 2^64 / golden ratio
-_BLOCK = 1024  # shingles permuted at a time: the products stay in the processor's cache
+_BLOCK = 512  # shingles permuted at a time: the products stay in the processor's cache
+_TEXTS_AT_ONCE = 1_000
 
-Words = npt.NDArray[np.uint64]
 Signature = npt.NDArray[np.uint32]
 
 
 def signed_schema(num_perm: int) -> pa.Schema:
-    """A ``signatures`` table: what ranking, comparing and merging need to know of each document."""
+    """A ``signatures`` table: all that is asked of a document but its text."""
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
+            pa.field("url", pa.string(), nullable=False),
+            pa.field("domain", pa.string(), nullable=False),  # registrable, of the final URL
             pa.field("text_hash", pa.binary(16), nullable=False),  # of the normalised text
-            pa.field("karma", pa.int32(), nullable=False),
+            pa.field("karma", pa.int64(), nullable=False),
             pa.field("num_chars", pa.int64(), nullable=False),
             pa.field("created", TIME),
             pa.field("submissions", pa.list_(pa.string()), nullable=False),
@@ -48,27 +48,16 @@ def signed_schema(num_perm: int) -> pa.Schema:
     )
 
 
-def normalise(text: str) -> str:
-    """The text as it is compared: ``normalise(" The  CAT ") == "the cat"``."""
-    return " ".join(text.casefold().split())
-
-
 class Signer:
-    """Makes signatures; remembers the hash of every word that it has seen."""
+    """Makes signatures of shingles: ``num_perm`` of the smallest permuted hashes."""
 
-    def __init__(self, ngram: int, num_perm: int) -> None:
-        self._ngram = ngram
-        self._hashes = _WordHashes()
+    def __init__(self, num_perm: int) -> None:
         self._factors, self._terms = _permutations(num_perm)
         self._products = np.empty((num_perm, _BLOCK), dtype=np.uint32)
 
-    def sign(self, normalised: str) -> Signature:
-        """The signature of a normalised text: uint32 [num_perm]."""
-        words = normalised.split()
-        hashes = np.fromiter(map(self._hashes.__getitem__, words), np.uint64, len(words))
-        return self._minhash(_mix(shingle_hashes(hashes, self._ngram)))
-
-    def _minhash(self, mixed: Signature) -> Signature:
+    def sign(self, shingles: Hashes) -> Signature:
+        """The signature of a text's shingles: uint32 [num_perm]."""
+        mixed = _mix((shingles >> np.uint64(32)).astype(np.uint32))
         least = np.full(len(self._factors), EMPTY)
         for start in range(0, len(mixed), _BLOCK):
             block = mixed[start : start + _BLOCK]
@@ -77,28 +66,6 @@ class Signer:
             np.add(products, self._terms, out=products)
             np.minimum(least, products.min(axis=1), out=least)
         return least
-
-
-def shingle_hashes(words: Words, ngram: int) -> Signature:
-    """The hashes of a text's shingles, from those of its words: uint32 [shingles].
-
-    A shingle of the words w0 … wk has the upper half of w0·m + w1·m² + … (modulo 2^64).
-    """
-    if len(words) == 0:
-        return np.empty(0, dtype=np.uint32)
-    length = min(ngram, len(words))
-    num_shingles = len(words) - length + 1
-    total = np.zeros(num_shingles, dtype=np.uint64)
-    for i in range(length):
-        multiplier = np.uint64(pow(_SHINGLE_MULTIPLIER, i + 1, 1 << 64))
-        total += words[i : i + num_shingles] * multiplier
-    return (total >> np.uint64(32)).astype(np.uint32)
-
-
-class _WordHashes(dict[str, int]):
-    def __missing__(self, word: str) -> int:
-        self[word] = value = xxhash.xxh3_64_intdigest(word.encode())
-        return value
 
 
 @lru_cache(maxsize=1)
@@ -120,52 +87,50 @@ def _mix(hashes: Signature) -> Signature:
     return mixed
 
 
-def sign_table(documents: pa.Table, ngram: int, num_perm: int) -> pa.Table:
+def sign_table(documents: pa.Table, settings: DedupeSettings) -> pa.Table:
     """The ``signatures`` table of documents, row by row."""
-    signer = Signer(ngram, num_perm)
-    hashes: list[bytes] = []
-    lengths: list[int] = []
-    signatures = np.empty((documents.num_rows, num_perm), dtype="<u4")
-    for batch in documents.select(["text"]).to_batches(max_chunksize=256):
-        for text in batch["text"].to_pylist():
-            normalised = normalise(text)
-            signatures[len(hashes)] = signer.sign(normalised)
-            hashes.append(xxhash.xxh3_128_digest(normalised.encode()))
-            lengths.append(len(text))
-    schema = signed_schema(num_perm)
-    columns: dict[str, Any] = {
-        name: documents[name] for name in ("id", "karma", "created", "submissions", "subreddits")
-    }
-    columns["text_hash"] = pa.array(hashes, schema.field("text_hash").type)
-    columns["num_chars"] = pa.array(lengths, pa.int64())
-    columns["signature"] = pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(4 * num_perm), documents.num_rows, [None, pa.py_buffer(signatures)]
-    )
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    return pa.concat_tables(sign_batches(documents.to_batches(), settings))
 
 
-def fixed_width(column: pa.ChunkedArray, dtype: npt.DTypeLike, per_row: int) -> npt.NDArray[Any]:
-    """A fixed-size binary column as numbers: [rows, per_row]."""
-    width = np.dtype(dtype).itemsize * per_row
-    chunks = [
-        np.frombuffer(chunk.buffers()[1], np.uint8)[
-            chunk.offset * width : (chunk.offset + len(chunk)) * width
-        ]
-        for chunk in column.chunks
-        if len(chunk)
-    ]
-    raw = np.concatenate(chunks) if chunks else np.empty(0, np.uint8)
-    return raw.view(dtype).reshape(-1, per_row)
+def sign_batches(documents: Iterable[pa.RecordBatch], settings: DedupeSettings) -> Iterator[pa.Table]:
+    """The ``signatures`` table of documents, batch by batch; of none, an empty one."""
+    schema = signed_schema(settings.num_perm)
+    shingler, signer = Shingler(settings.shingles, settings.ngram), Signer(settings.num_perm)
+    yield schema.empty_table()
+    for batch in documents:
+        hashes: list[bytes] = []
+        lengths: list[int] = []
+        signatures = np.empty((batch.num_rows, settings.num_perm), dtype="<u4")
+        for text in batch["text"]:
+            spelled = text.as_py()
+            normalised, shingles = shingler.shingle(spelled)
+            signatures[len(hashes)] = signer.sign(shingles)
+            hashes.append(xxhash.xxh3_128_digest(normalised))
+            lengths.append(len(spelled))
+        columns = {name: batch[name] for name in _COLUMNS if name in schema.names}
+        columns["domain"] = pa.array([_domain(url) for url in batch["final_url"].to_pylist()], pa.string())
+        columns["text_hash"] = pa.array(hashes, schema.field("text_hash").type)
+        columns["num_chars"] = pa.array(lengths, pa.int64())
+        columns["signature"] = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(4 * settings.num_perm), batch.num_rows, [None, pa.py_buffer(signatures)]
+        )
+        yield pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-_COLUMNS: Sequence[str] = ("id", "text", "karma", "created", "submissions", "subreddits")
+def _domain(url: str) -> str:
+    parsed = parse(url)
+    return parsed.domain if parsed else ""
+
+
+_COLUMNS = ["id", "url", "final_url", "text", "karma", "created", "submissions", "subreddits"]
 
 
 def sign(job: Job, part: Planned) -> None:
     """Signs the documents of one filtered part."""
     started = time.monotonic()
-    documents = job.folder_of("filter").read_table(part.spec["source"], list(_COLUMNS))
-    signed = sign_table(documents, job.settings.ngram, job.settings.num_perm)
+    with job.folder_of("filter").open(part.spec["source"]) as stream:
+        batches = pq.ParquetFile(stream).iter_batches(batch_size=_TEXTS_AT_ONCE, columns=_COLUMNS)
+        signed = pa.concat_tables(sign_batches(batches, job.settings))
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     writer.table("parquet", signed)
     writer.commit(None, seconds=time.monotonic() - started)

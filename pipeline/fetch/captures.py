@@ -17,6 +17,7 @@ from pipeline.fetch.plan import INDEX
 from pipeline.fetch.response import REDIRECTS
 from pipeline.fetch.trails import Capture
 from pipeline.records import TIME
+from pipeline.remove.tombstones import read_removed
 from pipeline.runs import Folder, PartWriter
 from pipeline.stages import Job, Planned, part_name
 
@@ -56,6 +57,8 @@ def index_part(job: Job, part: Planned) -> None:
     started = time.monotonic()
     path = part.spec["warc"]
     rows, num_damaged = _indexed_rows(path) if indexes.is_index(path) else _scanned_rows(path)
+    removed = read_removed(job.run)
+    rows = [row for row in rows if not removed.covers(row["key"], row["url"])]
     rows.sort(key=lambda row: (row["domain_hash"], row["key"], row["filename"] or "", row["offset"]))
     table = pa.Table.from_pylist(rows, schema=CAPTURES)
     writer = PartWriter(job.folder, part.name, part.fingerprint)

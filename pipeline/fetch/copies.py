@@ -13,6 +13,7 @@ from pipeline.fetch.captures import FileCapture, look_up
 from pipeline.fetch.client import user_agent
 from pipeline.fetch.containers import Reader, Record
 from pipeline.fetch.exchange import Refusal
+from pipeline.fetch.opted_out import OptedOut, opted_out_of
 from pipeline.fetch.trails import Trail, Wanted, follow, is_of, judge
 from pipeline.fetch.warc import Place, WarcSink, payload_digest
 from pipeline.records import Reason
@@ -36,7 +37,7 @@ def copy_part(job: Job, part: Planned) -> None:
     with writer.open("warc.gz") as stream, Reader() as reader:
         # Dated by what is in it, so that the same input gives the same bytes.
         sink = WarcSink(stream, filename, date=max(dates, default=_EPOCH), info=info)
-        copier = Copier(reader, sink, filename, settings)
+        copier = Copier(reader, sink, filename, settings, opted_out_of(job))
         entries = [copier.copy(link, trail) for link, trail in zip(links, trails, strict=True)]
     writer.rows(sink.num_records)
     with writer.open("cdxj") as stream:
@@ -53,11 +54,14 @@ def copy_part(job: Job, part: Planned) -> None:
 class Copier:
     """Copies records into a sink, each once, however many links lead to it."""
 
-    def __init__(self, reader: Reader, sink: WarcSink, filename: str, settings: FetchSettings) -> None:
+    def __init__(
+        self, reader: Reader, sink: WarcSink, filename: str, settings: FetchSettings, opted_out: OptedOut
+    ) -> None:
         self._reader = reader
         self._sink = sink
         self._filename = filename
         self._settings = settings
+        self._opted_out = opted_out
         self._places: dict[tuple[str, int, str | None], Place] = {}
 
     def copy(self, link: Wanted, trail: Trail[FileCapture]) -> ledger.Entry:
@@ -72,8 +76,9 @@ class Copier:
             "redirects": len(trail.captures) - 1,
             "fetched": last.date,
         }
-        if trail.refusal:
-            return ledger.refused(link.id, link.url, trail.refusal, **known)
+        refusal = self._barred(trail) or trail.refusal
+        if refusal:
+            return ledger.refused(link.id, link.url, refusal, **known)
         record = self._read(last)
         if record is None:
             return ledger.refused(link.id, link.url, _DAMAGED, **known)
@@ -87,6 +92,14 @@ class Copier:
         place = self._place(last, record)
         entry = ledger.fetched(link.id, link.url, record.response, **known)
         return ledger.placed(entry, self._filename, place)
+
+    def _barred(self, trail: Trail[FileCapture]) -> Refusal | None:
+        """The refusal of a trail that leads to where nobody may look."""
+        for capture in trail.captures[1:]:
+            url = urls.parse(capture.url)
+            if url is not None and self._opted_out.covers(url):
+                return Refusal(Reason.OPT_OUT, f"redirected to {url.href}")
+        return None
 
     def _read(self, capture: FileCapture) -> Record | None:
         """The record of a capture; None where it is damaged, or not the one that an index tells of."""

@@ -8,15 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline import urls
 from pipeline.config import FetchSettings
 from pipeline.fetch import ledger
 from pipeline.fetch.client import Client
+from pipeline.fetch.exchange import Refusal
 from pipeline.fetch.finish import entries_of, last_of
 from pipeline.fetch.ledger import FETCHED, Entry
+from pipeline.fetch.opted_out import opted_out_of
 from pipeline.fetch.rescue import Rescued, Rescuer, is_dead
 from pipeline.fetch.spool import OpenPart
 from pipeline.fetch.trails import Wanted
 from pipeline.fetch.tries import Rescue
+from pipeline.records import Reason
 from pipeline.stages import Job, Planned
 
 _AT_ONCE = 4  # links; an archive takes one request at a time, whoever asks
@@ -35,6 +39,7 @@ class DeadLinks:
         self._job = job
         self._client = client
         self._put = put
+        self._opted_out = opted_out_of(job)
         self._rescuers: dict[str, Rescuer] = {}
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -79,8 +84,16 @@ class DeadLinks:
         return dict(zip(wanted["id"].to_pylist(), wanted["created"].to_pylist(), strict=True))
 
     async def _ask(self, number: int, link: Wanted, last: Entry, rescuer: Rescuer) -> None:
-        rescued = await rescuer.rescue(link)
+        rescued = self._unless_opted_out(await rescuer.rescue(link))
         await self._put(Rescue(number, rescued.records, rescued.via, _entry(last, rescued)))
+
+    def _unless_opted_out(self, rescued: Rescued) -> Rescued:
+        """An archive's answer, if its redirects do not lead to where nobody may look."""
+        for record in rescued.records[1:]:
+            url = urls.parse(record.url)
+            if url is not None and self._opted_out.covers(url):
+                return Rescued(rescued.source, (), (), Refusal(Reason.OPT_OUT, f"redirected to {url.href}"))
+        return rescued
 
 
 def _entry(last: Entry, rescued: Rescued) -> Entry:

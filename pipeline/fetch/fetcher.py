@@ -7,7 +7,7 @@ another domain waits there.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipeline import urls
@@ -16,30 +16,16 @@ from pipeline.fetch import politeness, response, robots
 from pipeline.fetch.client import Client, guard
 from pipeline.fetch.exchange import Exchange, Failure, Headers, Outcome, Refusal
 from pipeline.fetch.frontier import MAX_PARKED, Domain, Errand, Frontier, RobotsErrand
+from pipeline.fetch.opted_out import OptedOut
 from pipeline.fetch.pauses import Pauses
 from pipeline.fetch.politeness import Host, is_throttled, may_pass, retry_after_s
 from pipeline.fetch.robots import Robots
 from pipeline.fetch.tries import Link, Settled
-from pipeline.hosts import domain_hash, parents
 from pipeline.records import Reason
 
 _REDIRECT_BODY_BYTES = 64 * 1024
 _MAX_UNASKED = 64  # links settled without a request before others have their turn
 _MAX_WAITING_KEPT = 512  # domains that wait: with more, keeping their connections open costs too much
-
-
-@dataclass(frozen=True, slots=True)
-class OptedOut:
-    """What owners asked to leave out, by hash: no redirect leads there either."""
-
-    domains: frozenset[int] = frozenset()
-    keys: frozenset[bytes] = frozenset()
-
-    def covers(self, url: urls.Url) -> bool:
-        """Whether a URL is one of theirs."""
-        if self.domains and any(domain_hash(name) in self.domains for name in parents(url.host)):
-            return True
-        return bool(self.keys) and url.key in self.keys
 
 
 class Fetcher:

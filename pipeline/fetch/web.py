@@ -23,10 +23,11 @@ from pipeline.fetch import politeness, progress, spool
 from pipeline.fetch.backlog import Backlog
 from pipeline.fetch.client import Address, Client, user_agent
 from pipeline.fetch.dead_links import DeadLinks
-from pipeline.fetch.fetcher import Fetcher, OptedOut
+from pipeline.fetch.fetcher import Fetcher
 from pipeline.fetch.finish import finish
 from pipeline.fetch.frontier import Frontier
 from pipeline.fetch.meter import Meter
+from pipeline.fetch.opted_out import opted_out_of
 from pipeline.fetch.pauses import Pauses
 from pipeline.fetch.spool import OpenPart
 from pipeline.fetch.tries import Settled
@@ -158,7 +159,7 @@ class _Crawl:
             await writer.put(one)
 
         pauses = Pauses(spool.directory(self._job.folder) / "pauses.ndjson")
-        fetcher = Fetcher(client, self._settings, frontier, _opted_out(self._job), pauses, settle)
+        fetcher = Fetcher(client, self._settings, frontier, opted_out_of(self._job), pauses, settle)
         fetcher.keep_pauses()
         for _ in range(_num_connections(self._settings.connections)):
             tasks.create_task(fetcher.work())
@@ -199,13 +200,6 @@ def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
     flat = [_first(one) if isinstance(one, BaseExceptionGroup) else one for one in several.exceptions]
     found = next((one for one in flat if isinstance(one, (RunError, OSError))), flat[0])
     return in_words(found) if isinstance(found, OSError) else found
-
-
-def _opted_out(job: Job) -> OptedOut:
-    """What link has left out because its owners asked for it."""
-    facts = job.inputs["link"].facts
-    domains = frozenset(int(digits, 16) for digits in facts.get("opted_out_domains", ()))
-    return OptedOut(domains, frozenset(bytes.fromhex(key) for key in facts.get("opted_out_keys", ())))
 
 
 def _num_connections(wanted: int) -> int:

@@ -140,7 +140,7 @@ def _without_opted_out(once: _Gathered, columns: Columns, opt_outs: OptOuts) -> 
     """The submissions that nobody asked to leave out, neither for themselves nor for a URL of their link."""
     if len(opt_outs.submissions):
         once = once.without(opt_outs.among_ids(columns["id"])[once.rows])
-    if opt_outs.domains:
+    if opt_outs.domains or opt_outs.hashed:
         on_host = opt_outs.on_host(columns["domain_hash"].to_numpy(), columns["url"])
         once = once.only(~np.logical_or.reduceat(on_host[once.rows], once.starts))
     if len(opt_outs.keys):

@@ -4,9 +4,10 @@ import hashlib
 import json
 
 from pipeline.config import UrlSettings
-from pipeline.hosts import domain_hash
 from pipeline.link.deal import DEALT
 from pipeline.link.opt_out import OptOuts, read_opt_outs
+from pipeline.records import Reason
+from pipeline.remove.tombstones import read_removed, removed_digest
 from pipeline.stages import Job, Plan, Planned, part_name
 
 SUBMISSIONS_PER_GROUP = 500_000  # about; they are in memory together
@@ -20,7 +21,8 @@ def plan(job: Job) -> Plan:
     Raises InputError where an entry of the opt-outs is none.
     """
     submissions = job.inputs["collect"]
-    num_submissions = submissions.counts.kept
+    # What has been removed since counts on: the division into parts stays as it was.
+    num_submissions = submissions.counts.kept + submissions.counts.rejected.get(Reason.OPT_OUT, 0)
     num_parts = max(1, -(-num_submissions // job.settings.submissions_per_part))
     num_groups = min(num_parts, max(1, -(-num_submissions // SUBMISSIONS_PER_GROUP)))
     division = {"num_parts": num_parts, "num_groups": num_groups}
@@ -42,21 +44,23 @@ def plan(job: Job) -> Plan:
     ]
     return Plan(
         (*dealt, *parts),
-        inputs={"opt_out": opt_outs.digest()} if job.settings.opt_out_lists else {},
+        inputs={"opt_out": opt_outs.digest()}
+        if job.settings.opt_out_lists or removed_digest(job.run)
+        else {},
         facts=_opted_out(opt_outs),
         work_s=num_submissions / _SUBMISSIONS_PER_CPU_SECOND,
     )
 
 
 def opt_outs_of(job: Job) -> OptOuts:
-    """What was asked to be left out, in collect's terms."""
-    return read_opt_outs(job.settings, url_rules(job))
+    """What was asked to be left out, in collect's terms, and what was removed from the run."""
+    return read_opt_outs(job.settings, url_rules(job), read_removed(job.run))
 
 
 def _opted_out(opt_outs: OptOuts) -> dict[str, list[str]]:
     """What fetch must know of them, since no redirect leads there either: hashes, for manifests are shown."""
     facts = {
-        "opted_out_domains": sorted(f"{domain_hash(domain):016x}" for domain in opt_outs.domains),
+        "opted_out_domains": sorted(f"{one:016x}" for one in opt_outs.domain_hashes()),
         "opted_out_keys": [key.hex() for key in opt_outs.keys.to_pylist()],
     }
     return {name: entries for name, entries in facts.items() if entries}

@@ -38,11 +38,11 @@ def _chosen(statistics: Statistics) -> list[tuple[str, Any]]:
         "fetch": ("source", "max_bytes"),
         "filter": ("preset", "languages", "min_language_score", "min_words", "wikipedia"),
         "dedupe": ("threshold", "ngram", "num_perm"),
-        "shard": ("val_fraction",),
+        "shard": ("split_by", "val_fraction", "test_fraction", "val_from", "test_from"),
     }
     return [
         (f"{stage}.{name}", statistics.settings[stage][name])
         for stage, fields in names.items()
         for name in fields
-        if name in statistics.settings.get(stage, {})
+        if statistics.settings.get(stage, {}).get(name) is not None
     ]

@@ -110,10 +110,6 @@ def _double(number: int) -> int:
     return 2 * number
 
 
-def _next(number: int) -> int:
-    return number + 1
-
-
 def _next_twentieth(number: float) -> float:
     return round(number + 0.05, 2)
 
@@ -183,7 +179,7 @@ CHARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "languages": lambda rows: ranking(rows, "language", "documents"),
     "domains": lambda rows: ranking(rows, "domain", "documents"),
     "subreddits": lambda rows: ranking(rows, "subreddit", "documents"),
-    "cluster_sizes": lambda rows: columns(rows, "documents", "clusters", "documents in a cluster", _next),
+    "cluster_sizes": lambda rows: columns(rows, "documents", "clusters", "documents in a cluster"),
     "similarities": lambda rows: columns(
         rows, "similarity_from", "documents", "Jaccard similarity, from", _next_twentieth
     ),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.collect.months import DEFINITION
+from pipeline.dedupe.figures import SIZES
 from pipeline.fetch.figures import CLASSES
 
 _CLASSES = "\n".join(
@@ -10,6 +11,10 @@ _CLASSES = "\n".join(
         ", ".join(f"'{reason}'" for reason, of in CLASSES.items() if of == name), name
     )
     for name in dict.fromkeys(CLASSES.values())
+)
+
+_SIZES = "\n".join(
+    f"            WHEN num >= {least} THEN '{name}'" for name, least in reversed(list(SIZES.items()))
 )
 
 
@@ -49,7 +54,7 @@ SELECT split, count(*) AS documents,
        sum(num_sentences)::BIGINT AS sentences,
        sum(num_tokens)::BIGINT AS tokens
 FROM shard_documents
-GROUP BY split ORDER BY split""",
+GROUP BY split ORDER BY list_position(['train', 'val', 'test'], split)""",
     ),
     Query(
         "month_shares",
@@ -194,13 +199,17 @@ GROUP BY subreddit ORDER BY documents DESC, subreddit LIMIT 20""",
     Query(
         "cluster_sizes",
         "Clusters of duplicates",
-        "Groups of documents that are alike by the number of documents in them; 10 stands for 10 and more.",
+        "Groups of documents that are alike by the number of documents in them; with those of other runs in "
+        "whose favour some were removed.",
         ("clusters",),
-        """\
-SELECT least(documents, 10) AS documents, count(*) AS clusters
-FROM (SELECT count(*) AS documents FROM clusters GROUP BY cluster)
-WHERE documents > 1
-GROUP BY ALL ORDER BY documents""",
+        f"""\
+SELECT CASE
+{_SIZES}
+       END AS documents, count(*) AS clusters
+FROM (SELECT count(*) + count(DISTINCT CASE WHEN run IS NOT NULL THEN run || ' ' || survivor END) AS num
+      FROM clusters GROUP BY cluster)
+WHERE num > 1
+GROUP BY documents ORDER BY min(num)""",  # noqa: S608 - our own classes
     ),
     Query(
         "similarities",
@@ -223,6 +232,6 @@ SELECT split, shard, count(*) AS documents,
        sum(num_sentences)::BIGINT AS sentences,
        sum(num_tokens)::BIGINT AS tokens
 FROM shard_documents
-GROUP BY split, shard ORDER BY split, shard""",
+GROUP BY split, shard ORDER BY list_position(['train', 'val', 'test'], split), shard""",
     ),
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.remove.tombstones import REMOVED_BYTES
 from pipeline.runs import Part
 from pipeline.stages import Job, Plan, Planned, part_name
 from tokenizer.tokenfile import token_dtype
@@ -34,7 +35,10 @@ def plan(job: Job) -> Plan:
 
 
 def groups(parts: Sequence[Part], tokens_per_shard: int) -> list[list[Part]]:
-    """Consecutive parts until a shard has its tokens, as far as bytes tell; a part is never divided."""
+    """Consecutive parts until a shard has its tokens, as far as bytes tell; a part is never divided.
+
+    What was removed from a part counts on, so that all parts stay in their shards.
+    """
     limit = tokens_per_shard * _BYTES_PER_TOKEN
     found: list[list[Part]] = []
     num_bytes = limit
@@ -43,5 +47,5 @@ def groups(parts: Sequence[Part], tokens_per_shard: int) -> list[list[Part]]:
             found.append([])
             num_bytes = 0
         found[-1].append(part)
-        num_bytes += part.facts["text_bytes"]
+        num_bytes += part.facts["text_bytes"] + part.facts.get(REMOVED_BYTES, 0)
     return found

@@ -1,7 +1,8 @@
 """One shard: reads its parts of the corpus, and writes tokens and indexes split by split.
 
-The corpus is read once a split, and only index columns stay in memory. A document is followed by end-of-text;
-one without text is end-of-text alone, so that sequences and documents stay in step.
+The corpus is read once for each split that has documents, and only index columns stay in memory. A document
+is followed by end-of-text; one without text is end-of-text alone, so that sequences and documents stay in
+step.
 """
 
 import time
@@ -9,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.records import SHARD_DOCUMENTS
 from pipeline.runs import Counts, Folder, PartWriter
 from pipeline.shard.sentences import sentence_ends
-from pipeline.shard.split import SPLITS, split_of
+from pipeline.shard.split import SPLIT_COLUMNS, SPLITS, splits_of
 from pipeline.stages import Job, Planned
 from tokenizer.encode import Tokenizer
 from tokenizer.files import TOKENIZER_JSON, parse_tokenizer_json
@@ -33,7 +35,6 @@ class Document(NamedTuple):
     id: str
     text: str
     language: str
-    cluster: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,16 @@ class Columns:
 def write_shard(job: Job, part: Planned) -> None:
     """Writes the files of one shard, and its table of documents."""
     started = time.monotonic()
-    fraction, shard = job.settings.val_fraction, part.spec["index"]
+    shard = part.spec["index"]
     tokenizer = _load_tokenizer(job.folder_of("tokenizer"), job.inputs["tokenizer"].facts["tokenizer"])
     writer = PartWriter(job.folder, part.name, part.fingerprint)
-    present = {split_of(cluster, fraction) for (cluster,) in _rows(job, part, ["cluster"])}
+    splits = [
+        split for batch in _batches(job, part, SPLIT_COLUMNS) for split in splits_of(batch, job.settings)
+    ]
     written = {}
     for split in SPLITS:
-        if split in present:
-            rows = (Document(*row) for row in _rows(job, part, Document._fields))
-            chosen = (document for document in rows if split_of(document.cluster, fraction) == split)
+        if split in splits:
+            chosen = compress(_documents(job, part), (one == split for one in splits))
             written[split] = _write_split(writer, f"{split}-{shard:05d}", chosen, tokenizer)
     tables = [columns.documents(split, shard) for split, columns in written.items()]
     table = pa.concat_tables([SHARD_DOCUMENTS.empty_table(), *tables])
@@ -139,12 +141,16 @@ def encode(
         yield np.append(ids, np.uint32(tokenizer.eot_id))
 
 
-def _rows(job: Job, part: Planned, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The columns of the shard's parts of the corpus, row by row."""
+def _documents(job: Job, part: Planned) -> Iterator[Document]:
+    for batch in _batches(job, part, Document._fields):
+        yield from map(Document, *(batch[name].to_pylist() for name in Document._fields))
+
+
+def _batches(job: Job, part: Planned, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The columns of the shard's parts of the corpus, a few documents at a time."""
     for source in part.spec["sources"]:
         with job.folder_of("dedupe").open(source) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=256, columns=list(columns)):
-                yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
+            yield from pq.ParquetFile(stream).iter_batches(batch_size=256, columns=list(columns))
 
 
 @lru_cache(maxsize=1)

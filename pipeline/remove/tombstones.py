@@ -1,0 +1,192 @@
+"""Tombstones: what has been removed from a run, by ids and digests alone, so that it does not come back.
+
+Each removal leaves two files in ``RUN/removed``: a table of what went (``removal-00001.parquet``), and beside
+it a manifest (``removal-00001.json``) that tells what was asked for and which files were rewritten. No text,
+title or address stands in either.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from pipeline.config import DedupeSettings
+from pipeline.hosts import domain_hash, registrable_domain
+from pipeline.runs import Folder
+
+REMOVED = "removed"  # the folder in a run
+PENDING = "pending.json"
+REMOVED_BYTES = "removed_bytes"  # a corpus part's fact: of the texts that were removed from it
+
+TOMBSTONES = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),  # the link's
+        pa.field("why", pa.string(), nullable=False),  # "asked", "near_duplicate", "same_text" or "same_page"
+        pa.field("of", pa.string()),  # the id that it goes with; null where it was asked for itself
+        pa.field("url_hashes", pa.list_(pa.binary(16)), nullable=False),  # as submitted, and as fetched
+        pa.field("text_hash", pa.binary(16)),  # of the normalised text; null where dedupe never saw it
+        pa.field("signature", pa.binary()),  # MinHash; null likewise, and where near-duplicates were kept
+        pa.field("shingles", pa.string()),  # by which dedupe settings it was made: these three
+        pa.field("ngram", pa.int32()),
+        pa.field("num_perm", pa.int32()),
+    ]
+)
+
+_TABLE = re.compile(r"removal-\d{5}\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedDomain:
+    """A host that was asked to go, known by its hash.
+
+    ``registrable`` is the hash of its registrable domain; None where whole ones lie under it (``co.uk``).
+    """
+
+    host: int
+    registrable: int | None
+
+    @classmethod
+    def of(cls, host: str) -> Self:
+        """Of a host as the URL parser writes it."""
+        domain = registrable_domain(host)
+        is_suffix = registrable_domain(f"a.{host}") != domain
+        return cls(domain_hash(host), None if is_suffix else domain_hash(domain))
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What no later build may take in: links' keys, hashes of addresses, domains, submissions' ids."""
+
+    keys: frozenset[bytes] = frozenset()
+    url_hashes: frozenset[bytes] = frozenset()
+    domains: tuple[RemovedDomain, ...] = ()
+    submissions: tuple[str, ...] = ()
+
+    def covers(self, key: bytes, url: str) -> bool:
+        """Whether a submission is one of a removed link, by its key or by its address."""
+        return key in self.keys or (bool(self.url_hashes) and url_hash(url) in self.url_hashes)
+
+
+def url_hash(url: str) -> bytes:
+    """The 128-bit hash of an address as it is written; unlike a key it depends on no setting."""
+    return xxhash.xxh3_128_digest(url.encode("utf-8", "surrogatepass"))
+
+
+def table_names(run: Folder) -> list[str]:
+    """The tables of all removals, in the order in which they were made."""
+    return sorted(name for name in (run / REMOVED).sizes() if _TABLE.fullmatch(name))
+
+
+def next_name(run: Folder) -> str:
+    """What the files of the next removal are called, without their ends."""
+    return f"removal-{len(table_names(run)) + 1:05d}"
+
+
+def read_tombstones(run: Folder) -> pa.Table:
+    """All that was removed: rows of TOMBSTONES."""
+    folder = run / REMOVED
+    return pa.concat_tables(
+        [TOMBSTONES.empty_table(), *(folder.read_table(name) for name in table_names(run))]
+    )
+
+
+def read_removed(run: Folder) -> Removed:
+    """What no later build may take in."""
+    names = table_names(run)
+    if not names:
+        return Removed()
+    table = read_tombstones(run)
+    entries = [_entries(run, name) for name in names]
+    hashes = table["url_hashes"].combine_chunks().flatten().to_pylist()
+    return Removed(
+        keys=frozenset(
+            [
+                *(bytes.fromhex(name) for name in table["id"].to_pylist()),
+                *(bytes.fromhex(key) for one in entries for key in one["keys"]),
+            ]
+        ),
+        url_hashes=frozenset(hashes),
+        domains=tuple(_domains(entries)),
+        submissions=tuple(sorted({name for one in entries for name in one["submissions"]})),
+    )
+
+
+def encode_entries(
+    keys: Iterable[bytes], domains: Iterable[str], submissions: Iterable[str]
+) -> dict[str, Any]:
+    """What was asked for, as a removal's manifest tells it."""
+    told = {RemovedDomain.of(host) for host in domains}
+    pairs = [(one.host, one.registrable) for one in sorted(told, key=lambda one: one.host)]
+    return {
+        "keys": sorted(key.hex() for key in keys),
+        "domains": [[f"{host:016x}", None if top is None else f"{top:016x}"] for host, top in pairs],
+        "submissions": sorted(submissions),
+    }
+
+
+def _entries(run: Folder, table: str) -> Mapping[str, Any]:
+    manifest = json.loads((run / REMOVED).read(table.removesuffix(".parquet") + ".json"))
+    entries: Mapping[str, Any] = manifest["entries"]
+    return entries
+
+
+def _domains(entries: Iterable[Mapping[str, Any]]) -> list[RemovedDomain]:
+    told = {
+        RemovedDomain(int(host, 16), None if top is None else int(top, 16))
+        for one in entries
+        for host, top in one["domains"]
+    }
+    return sorted(told, key=lambda one: one.host)
+
+
+def removed_signatures(run: Folder, settings: DedupeSettings) -> pa.Table | None:
+    """What dedupe must take for said already: ``id``, ``text_hash`` binary(16), ``signature``.
+
+    The signature is binary(4 * num_perm), little-endian uint32, as the settings have it. Of what was signed
+    by other settings, or removed without its near-duplicates, nothing but the text's hash can be compared:
+    its signature is then one that is like no document's.
+
+    Returns:
+        The table, without nulls; None where nothing was removed that dedupe had seen.
+    """
+    table = read_tombstones(run)
+    table = table.filter(pc.is_valid(table["text_hash"]))
+    if not table.num_rows:
+        return None
+    made = [settings.shingles, settings.ngram, settings.num_perm]
+    signatures = [
+        row["signature"]
+        if row["signature"] is not None and [row["shingles"], row["ngram"], row["num_perm"]] == made
+        else _unlike_any(row["id"], settings.num_perm)
+        for row in table.to_pylist()
+    ]
+    return pa.table(
+        {
+            "id": table["id"],
+            "text_hash": table["text_hash"],
+            "signature": pa.array(signatures, pa.binary(4 * settings.num_perm)),
+        }
+    )
+
+
+def _unlike_any(name: str, num_perm: int) -> bytes:
+    """Places that agree with those of another signature by chance alone."""
+    return np.frombuffer(hashlib.shake_256(name.encode()).digest(4 * num_perm), "<u4").tobytes()
+
+
+def removed_digest(run: Folder) -> str:
+    """The SHA-256, in hex, of all that was removed; empty where nothing was."""
+    names = table_names(run)
+    if not names:
+        return ""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(hashlib.sha256((run / REMOVED).read(name)).digest())
+    return digest.hexdigest()

@@ -1,0 +1,186 @@
+"""A removal that is stopped anywhere ends, once it is gone on with, in the same bytes."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.records import Reason
+from pipeline.remove import staged
+from pipeline.remove.request import Kind
+from pipeline.remove.staged import pending
+from pipeline.runs import Folder
+from pipeline.verify import verify
+from tests.command import webtext
+from tests.removal_run import Page, build_in, remove_in, text_of, write_sources
+from webtext.build import build, resume_removal, retry
+from webtext.settings import load
+
+URL = "https://near.example/best"
+PAGES = [
+    *(Page(f"https://site{n}.example/", text_of(str(n))) for n in range(5)),
+    Page(URL, text_of("near"), score=99),
+    Page("https://near-copy.example/", text_of("near", changed=6)),
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, for reading."""
+    folder = tmp_path_factory.mktemp("kills")
+    write_sources(folder, PAGES)
+    build_in(folder)
+    return folder
+
+
+def copy(built: Path, folder: Path) -> Folder:
+    shutil.copytree(built, folder)
+    settings = folder / "run" / "webtext.toml"
+    settings.write_text(settings.read_text().replace(str(built), str(folder)))
+    return Folder(str(folder / "run"))
+
+
+def files_of(run: Folder) -> dict[str, bytes]:
+    root = Path(run.path())
+    files = [path for path in root.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in files
+        if path.name not in (".lock", "webtext.toml")
+    }
+
+
+class StoppedError(Exception):
+    """In the place of a kill."""
+
+
+@contextlib.contextmanager
+def stopping_at(number: int) -> Iterator[list[str]]:
+    """Lets so many changes of files happen, and then none."""
+    done: list[str] = []
+
+    def counted(change: Callable[..., Any], name: str) -> Callable[..., Any]:
+        def instead(*arguments: Any, **options: Any) -> Any:
+            if len(done) == number:
+                raise StoppedError
+            done.append(name)
+            return change(*arguments, **options)
+
+        return instead
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Folder, "writing", counted(Folder.writing, "write"))
+        patch.setattr(Folder, "remove", counted(Folder.remove, "remove"))
+        patch.setattr(staged, "_move", counted(staged._move, "move"))
+        yield done
+
+
+def test_stopped_at_any_change_it_ends_in_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    clean = copy(built, tmp_path / "clean")
+    with stopping_at(-1) as changes:
+        remove_in(clean, Kind.URLS, URL)
+    expected = files_of(clean)
+    first_move = changes.index("move")
+    moments = {
+        *range(0, first_move, 17),
+        *range(first_move - 2, first_move + 3),
+        *range(first_move, len(changes), 11),
+        *range(len(changes) - 12, len(changes)),
+    }
+    resumed = set()
+    for moment in sorted(moments):
+        run = copy(built, tmp_path / str(moment))
+        before = files_of(run)
+        with stopping_at(moment), pytest.raises(StoppedError):
+            remove_in(run, Kind.URLS, URL)
+        if pending(run) is None:
+            assert files_of(run) in (before, expected)
+            remove_in(run, Kind.URLS, URL)
+        else:
+            refuses_to_build(run)
+            resume_removal(run) if moment % 2 else remove_in(run, Kind.URLS, URL)
+        resumed.add(pending(run) is None)
+        assert files_of(run) == expected, moment
+        shutil.rmtree(tmp_path / str(moment))
+    assert resumed == {True}
+    assert verify(clean) == []
+
+
+def refuses_to_build(run: Folder) -> None:
+    settings = load(Path(run.path()).parent / "webtext.toml")
+    before = files_of(run)
+    with pytest.raises(InputError, match="--resume"):
+        build(settings, run, watch=quietly, on_stage=lambda _: None)
+    assert files_of(run) == before
+    assert any("a removal was begun" in str(problem) for problem in verify(run))
+
+
+def quietly(*_: object) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def test_nothing_else_begins_in_between(built: Path, tmp_path: Path) -> None:
+    run = copy(built, tmp_path / "copy")
+    with stopping_at(-1) as changes:
+        remove_in(run, Kind.URLS, URL)
+    run = copy(built, tmp_path / "again")
+    with stopping_at(changes.index("move") + 1), pytest.raises(StoppedError):
+        remove_in(run, Kind.URLS, URL)
+    with pytest.raises(InputError, match="--resume"):
+        remove_in(run, Kind.URLS, URL, dry_run=True)
+    toml = Path(run.path()) / "webtext.toml"
+    toml.write_text(toml.read_text().replace('source = "warc"', 'source = "web"'))
+    with pytest.raises(InputError, match="--resume"):
+        retry(run, {Reason.DNS}, watch=quietly)
+
+
+def test_there_is_nothing_to_go_on_with(built: Path, tmp_path: Path) -> None:
+    run = copy(built, tmp_path / "copy")
+    with pytest.raises(InputError, match="no removal"):
+        resume_removal(run)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_it_goes_on_by_the_same_command(built: Path, tmp_path: Path, seed: int) -> None:
+    """A kill -9 at a moment by the seed."""
+    clean = copy(built, tmp_path / "clean")
+    remove_in(clean, Kind.URLS, URL)
+    run = copy(built, tmp_path / "killed")
+    (tmp_path / "killed" / "urls.txt").write_text(URL)
+    command = [sys.executable, "-m", "webtext", "remove", "run", "--urls", "urls.txt"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path / "killed", stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    staging = Path(run.path("removed"))
+    while process.poll() is None and not staging.exists():
+        time.sleep(0.001)
+    time.sleep(random.Random(seed).random() * 0.3)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    answer = webtext("remove", "run", "--urls", "urls.txt", cwd=tmp_path / "killed")
+    assert answer.returncode == 0, answer.stderr
+    assert files_of(run) == files_of(clean)
+
+
+def test_a_build_at_work_keeps_it_out(built: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    run = copy(built, tmp_path / "copy")
+    (tmp_path / "copy" / "urls.txt").write_text(URL)
+    with (tmp_path / "copy" / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        answer = webtext("remove", "run", "--urls", "urls.txt", cwd=tmp_path / "copy")
+    assert answer.returncode == 1
+    assert "at work" in answer.stderr
+    assert files_of(run) == files_of(Folder(str(built / "run")))
