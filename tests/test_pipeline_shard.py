@@ -235,6 +235,13 @@ def test_sentences_cover_any_text(text: str) -> None:
         data[:end].decode()  # no character is cut
 
 
+def test_a_long_text_of_paragraphs_loses_nothing() -> None:
+    # sentencex leaves out what stands between paragraphs where it divides a long text.
+    paragraph = "Some words stand here, é.\n\n"
+    ends = sentence_ends(paragraph * 2_000, "en").tolist()
+    assert ends == [len(paragraph.encode()) * i for i in range(1, 2_001)]
+
+
 def test_sentences_of_a_text() -> None:
     text = "\n Hi there. “Is it – so?”  I\u00a0see.\n\nNew one "
     ends = sentence_ends(text, "en").tolist()

@@ -23,17 +23,31 @@ def sentence_ends(text: str, language: str) -> npt.NDArray[np.int64]:
     """
     ends: list[int] = []
     at = num_bytes = 0
-    for piece in _segment(text.translate(_PLAIN_SPACES), language):
-        original = text[at : at + len(piece)]
-        at += len(piece)
-        num_bytes += len(original) if original.isascii() else len(original.encode())
+    shown = text.translate(_PLAIN_SPACES)
+    for piece in _segment(shown, language):
+        # What it leaves out between two pieces is white space, and belongs to the sentence before.
+        start = shown.find(piece, at)
+        if start < 0:
+            return np.array([len(text.encode())])
+        gap, original = text[at:start], text[start : start + len(piece)]
+        at = start + len(piece)
+        if ends and gap:
+            ends[-1] += _num_bytes(gap)
+        num_bytes += _num_bytes(gap) + _num_bytes(original)
         if not piece.isspace():
             ends.append(num_bytes)
         elif ends:
             ends[-1] = num_bytes
+    if at < len(text):
+        num_bytes += _num_bytes(text[at:])
+        ends[-1:] = [num_bytes]
     if num_bytes and not ends:
         ends = [num_bytes]
     return np.array(ends, dtype=np.int64)
+
+
+def _num_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _segment(text: str, language: str) -> Sequence[str]:
