@@ -24,6 +24,8 @@ class Measured:
     """User's and system's."""
     peak_bytes: int
     """The most resident at one time, by the sum of the processes' own peaks: shared pages count in each."""
+    at_once_bytes: int
+    """The most at one time, by samples: a page that processes share is counted once."""
 
 
 def measure(command: Sequence[str]) -> Measured:
@@ -43,7 +45,7 @@ def measure(command: Sequence[str]) -> Measured:
         raise SystemExit(f"{' '.join(command)} ended with status {process.returncode}")
     # The kernel's account leaves out processes that nobody waited for; the samples what came after the last.
     cpu_s = max(usage.ru_utime + usage.ru_stime, sum(sampler.cpu_s.values()))
-    return Measured(output, wall_s, cpu_s, sampler.peak_bytes)
+    return Measured(output, wall_s, cpu_s, sampler.peak_bytes, sampler.at_once_bytes)
 
 
 class _Sampler(threading.Thread):
@@ -53,7 +55,7 @@ class _Sampler(threading.Thread):
         super().__init__(daemon=True)
         self._root = root
         self._stopped = threading.Event()
-        self.peak_bytes = 0
+        self.peak_bytes = self.at_once_bytes = 0
         self.cpu_s: dict[int, float] = {}  # by process, as seen last
 
     def stop(self) -> None:
@@ -63,11 +65,13 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(_SAMPLE_S):
-            total = 0
+            total = at_once = 0
             for pid in _tree(self._root):
                 with contextlib.suppress(OSError, IndexError):  # it may end between two looks
                     self.cpu_s[pid] = _cpu_s(pid)
-                    total += _peak_bytes(pid)
+                    total += _bytes(pid, "status", "VmHWM:")
+                    at_once += _bytes(pid, "smaps_rollup", "Pss:")
+            self.at_once_bytes = max(self.at_once_bytes, at_once)
             self.peak_bytes = max(self.peak_bytes, total)
 
 
@@ -85,8 +89,8 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
-def _peak_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+def _bytes(pid: int, file: str, name: str) -> int:
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0  # it has ended

@@ -83,9 +83,9 @@ def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
 
 
 class UnitePairs(beam.CombineFn):
-    """Sets of pairs, packed, into one; sets wait in a list until there are enough to be worth a merge."""
+    """Sets of pairs, packed, into one; the first of a list is united, and the others wait to be worth it."""
 
-    _MANY = 16
+    _WAITING_BYTES = 16_000_000
 
     def create_accumulator(self) -> list[bytes]:
         """No pair."""
@@ -94,7 +94,8 @@ class UnitePairs(beam.CombineFn):
     def add_input(self, accumulator: list[bytes], element: bytes) -> list[bytes]:
         """One set more."""
         sets = [*accumulator, element]
-        return self.compact(sets) if len(sets) > self._MANY else sets
+        waiting = sum(map(len, sets[1:]))
+        return self.compact(sets) if waiting > max(len(sets[0]), self._WAITING_BYTES) else sets
 
     def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
         """The sets of all."""

@@ -1,7 +1,7 @@
 """Candidate pairs: documents whose signatures agree in a whole band of rows.
 
 A bucket (the documents that agree in one band) of up to 32 gives all its pairs. In a larger one each document
-is paired with the eight best-ranked of the bucket and with its neighbour in rank, so that the work grows with
+is paired with the four best-ranked of the bucket and with its neighbour in rank, so that the work grows with
 the bucket and not with its square.
 
 A pair is packed into one number, the worse rank in its upper half and the better one in its lower: a set of
@@ -24,7 +24,7 @@ from pipeline.stages import Job
 # What is shuffled of a document for each band: 32 bits of the band's hash (others are in the key), its rank.
 ENTRY = np.dtype([("hash", "<u4"), ("rank", "<u4")])
 MAX_ALL_PAIRS = 32
-NUM_BEST = 8
+NUM_BEST = 4
 
 _ENTRIES_PER_GROUP = 2_000_000  # of one band that are sorted together: about 50 MB
 # Of all bands that are shuffled at once: 16 MB, of which a local runner makes nine times as much.

@@ -27,7 +27,7 @@ from pipeline.stages import Job, Planned
 
 _PAIRS_AT_ONCE = 10_000
 
-Numbers = npt.NDArray[np.int64]  # of documents, by their order of rank in a batch
+Numbers = npt.NDArray[np.signedinteger]  # of documents, by their order of rank in a batch
 Similarities = npt.NDArray[np.float64]
 
 
@@ -78,12 +78,12 @@ def decide(evidence: Evidence, pairs: Pairs, num_known: int, settings: DedupeSet
 
     Args:
         evidence: What they show.
-        pairs: All candidate pairs among them, a set.
+        pairs: All candidate pairs among them, a set (ascending).
         num_known: Documents of lower ranks belong to other corpora, and are never removed.
         settings: The threshold, and what counts.
     """
-    better_ranks, worse_ranks = unpack_pairs(pairs[unpack_pairs(pairs)[1] >= num_known])
-    better, worse = (np.searchsorted(evidence.ranks, ranks) for ranks in (better_ranks, worse_ranks))
+    ours = pairs[np.searchsorted(pairs, np.uint64(num_known << 32)) :]
+    better, worse = (np.searchsorted(evidence.ranks, ranks).astype(np.int32) for ranks in unpack_pairs(ours))
     threshold = settings.threshold
     similarities = evidence.estimates(better, worse)
     if settings.verify == "exact":
