@@ -1,6 +1,7 @@
 """Running a stage's pipeline: the local runner by default, any other by its options."""
 
 import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -72,7 +73,17 @@ class PartsInSteps(beam.PTransform):
 
 def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator[Any]:
     yield from work(job, part) or ()
-    pa.default_memory_pool().release_unused()  # kept for the next part, it would add up to every step's most
+    _give_back()
+
+
+def _give_back() -> None:
+    """Returns to the system what the work has freed: allocators keep it, and the most of all steps adds up."""
+    pa.default_memory_pool().release_unused()
+    if _trim is not None:
+        _trim(0)
+
+
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
 
 
 def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[str]) -> None:
