@@ -77,7 +77,7 @@ def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator
 
 
 def _give_back() -> None:
-    """Returns to the system what the work has freed: allocators keep it, and the most of all steps adds up."""
+    """Returns to the system what the work has freed: kept, the most of every step would add up."""
     pa.default_memory_pool().release_unused()
     if _trim is not None:
         _trim(0)
