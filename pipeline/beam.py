@@ -102,8 +102,9 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
         _ = pipeline | job.stage.name.capitalize() >> transform
         result = pipeline.run()
         state = result.wait_until_finish()
-    except (InputError, RunError):
-        raise
+    except (InputError, RunError) as error:
+        message = str(error).partition(" [while running '")[0]  # Beam's addition
+        raise type(error)(message) from error
     except Exception as error:
         raise _cause(error, job) from error
     if state not in (None, PipelineState.DONE):

@@ -356,6 +356,7 @@ def test_a_run_that_would_remove_too_much_stops_and_says_so(run: Folder) -> None
     )
     assert f"9 documents like https://example.com/{0:032x}" in str(stop.value)
     assert "clusters.parquet" in str(stop.value)
+    assert str(stop.value).endswith("raise dedupe.threshold (now 0.7).")
     with pytest.raises(RunError, match="dedupe found 9 different texts in one cluster") as stop:
         dedupe(run, parts, max_cluster=8)
     assert "max_removed" not in str(stop.value)
