@@ -182,7 +182,7 @@ def _bare_dedupe(job: Job, parts: Iterable[Planned]) -> None:
     blocks: defaultdict[int, list[bytes]] = defaultdict(list)
     bands = range(bands_and_rows(job.settings)[0])
     for index, table in enumerate(matching.spec["signed"]):
-        for key, block in band_blocks(job, Share(index, table, bands)):
+        for key, block in band_blocks(job, Share(index, table, bands, 1)):
             blocks[key].append(block)
     match(job, matching, united(candidate_pairs(own) for own in blocks.values()).tobytes())
     do(SHOW, show)

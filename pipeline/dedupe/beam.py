@@ -6,7 +6,7 @@ import apache_beam as beam
 import numpy as np
 
 from pipeline.beam import DoParts, PartsInSteps
-from pipeline.dedupe.candidates import Share, band_blocks, candidate_pairs, rounds, united
+from pipeline.dedupe.candidates import Share, band_blocks, candidate_pairs, ranges, rounds, united
 from pipeline.dedupe.clusters import compare
 from pipeline.dedupe.components import match
 from pipeline.dedupe.conclude import conclude
@@ -72,7 +72,7 @@ class FindPairs(beam.PTransform):
         spec = self._matching[0].spec
         tables = list(enumerate([*spec["signed"], *spec["known"]]))
         return [
-            [Share(index, table, bands) for index, table in tables]
+            [Share(number, table, bands, ranges(spec["num_documents"])) for number, table in tables]
             for bands in rounds(self._job.settings, spec["num_documents"])
         ]
 

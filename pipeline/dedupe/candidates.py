@@ -69,12 +69,18 @@ def rounds(settings: DedupeSettings, num_documents: int) -> list[range]:
     return [range(start, min(start + at_once, num_bands)) for start in range(0, num_bands, at_once)]
 
 
+def ranges(num_documents: int) -> int:
+    """Into how many ranges of its hash a band is divided, so that none has too many entries to be sorted."""
+    return 1 + num_documents // _ENTRIES_PER_GROUP
+
+
 class Share(NamedTuple):
     """The work of dividing one table's documents by some of the bands."""
 
     number: int  # of the table, own ones first
     table: str
     bands: range
+    num_ranges: int  # into which each band is divided
 
 
 def band_blocks(job: Job, share: Share) -> Iterator[tuple[int, bytes]]:
@@ -82,21 +88,20 @@ def band_blocks(job: Job, share: Share) -> Iterator[tuple[int, bytes]]:
 
     Of documents with the same text only the best takes part.
     """
-    number, name, bands = share
+    number, name, bands, num_ranges = share
     column = job.folder.read_table(name, ["signature"])["signature"]
     ranks, originals = read_ranks(job, number)
     signatures = fixed_width(column, "<u4", job.settings.num_perm)[ranks == originals]
     ranks = ranks[ranks == originals]
     _, num_rows = bands_and_rows(job.settings)
-    num_ranges = 1 + job.inputs["filter"].counts.kept // _ENTRIES_PER_GROUP
     for band in bands:
         hashes = band_hashes(signatures, num_rows, band)
         entries = np.empty(len(ranks), dtype=ENTRY)
         entries["hash"] = hashes & np.uint64(0xFFFFFFFF)
         entries["rank"] = ranks
-        ranges = (hashes >> np.uint64(32)) * np.uint64(num_ranges) >> np.uint64(32)
-        for i in np.unique(ranges).tolist():
-            yield band * num_ranges + i, entries[ranges == i].tobytes()
+        own_range = (hashes >> np.uint64(32)) * np.uint64(num_ranges) >> np.uint64(32)
+        for i in np.unique(own_range).tolist():
+            yield band * num_ranges + i, entries[own_range == i].tobytes()
 
 
 def candidate_pairs(blocks: Iterable[bytes]) -> Pairs:
