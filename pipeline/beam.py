@@ -32,25 +32,28 @@ _LOCAL = "FnApiRunner"  # by name: "DirectRunner" chooses between runners, and d
 
 
 class DoParts(beam.PTransform):
-    """Does each part's work on whichever worker is free, once ``after`` (if given) is complete.
+    """Does each part's work on whichever worker is free, once all that is in ``after`` is complete.
 
     ``work(job, part)`` writes the part and its sidecar. What it yields (packed columns with a key, for a
     shuffle that follows) is the output. A part is a Planned, or whatever else ``work`` takes.
+
+    Of steps in a row each waits for all before it: one without parts is complete at once, whatever it was to
+    wait for, and would let those behind it begin.
     """
 
     def __init__(
-        self, job: Job, parts: Sequence[Any], work: Work, *, after: beam.PCollection | None = None
+        self, job: Job, parts: Sequence[Any], work: Work, *, after: Sequence[beam.PCollection] = ()
     ) -> None:
         super().__init__()
         self._job = job
         self._parts = parts
         self._work = work
-        self._after = after
+        self._after = tuple(after)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Create, spread over the workers, wait, do."""
         # A side input makes the work wait; nothing reads it.
-        barrier = [] if self._after is None else [beam.pvalue.AsIter(self._after)]
+        barrier = [beam.pvalue.AsIter(one) for one in self._after]
         return (
             pbegin
             | "Parts" >> beam.Create(list(self._parts), reshuffle=False)
@@ -71,7 +74,7 @@ class PartsInSteps(beam.PTransform):
         return [part for part in self._todo if part.spec["step"] == step]
 
 
-def _do(part: Any, job: Job, work: Work, _after: Iterable[Any] = ()) -> Iterator[Any]:
+def _do(part: Any, job: Job, work: Work, *_after: Any) -> Iterator[Any]:
     yield from work(job, part) or ()
     _give_back()
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import duckdb
 import pytest
 
 from pipeline.config import DedupeSettings
+from pipeline.dedupe.beam import transform
+from pipeline.dedupe.plan import plan
 from pipeline.errors import RunError
 from pipeline.records import CLUSTERS, CORPUS, REJECTED
 from pipeline.runs import Folder, Manifest
@@ -389,3 +392,26 @@ def test_odd_documents_each_have_an_outcome(run: Folder) -> None:
         (3, "exact_duplicate"),
         (5, "near_duplicate"),
     ]
+
+
+def test_each_step_waits_for_all_before_it(run: Folder) -> None:
+    # A step without parts is complete at once: to wait for the step before alone would not be enough.
+    filtered = write_parts(run, "filter", [table(near_duplicates(3))])
+    job = Job(BY_NAME["dedupe"], run, DedupeSettings(), {"filter": filtered})
+    pipeline = beam.Pipeline(runner="FnApiRunner")
+    _ = pipeline | "All" >> transform(job, plan(job).parts)
+    waits_for = {}
+    for one in pipeline.to_runner_api().components.transforms.values():
+        steps, _, name = one.unique_name.rpartition("/")
+        if name == "Work":
+            waits_for[steps.rpartition("/")[2]] = len(one.inputs) - 1  # the first is what is done
+    assert waits_for == {
+        "Sign": 0,
+        "Know": 1,
+        "Rank": 2,
+        "Divide0": 3,
+        "Show": 4,
+        "Compare": 5,
+        "Conclude": 6,
+        "Finish": 7,
+    }

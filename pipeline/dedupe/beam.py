@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import apache_beam as beam
 import numpy as np
 
-from pipeline.beam import DoParts, PartsInSteps
+from pipeline.beam import DoParts, PartsInSteps, Work
 from pipeline.dedupe.candidates import Share, band_blocks, candidate_pairs, ranges, rounds, united
 from pipeline.dedupe.clusters import compare
 from pipeline.dedupe.components import match
@@ -24,46 +24,51 @@ class DropDuplicates(PartsInSteps):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Sign, rank, find candidates, divide them into batches, compare, conclude, finish."""
-        job = self._job
-        signed = pbegin | "Sign" >> DoParts(job, self._step(SIGN), sign)
-        known = pbegin | "Know" >> DoParts(job, self._step(KNOW), know, after=signed)
-        ranked = pbegin | "Rank" >> DoParts(job, self._step(RANK), rank_all, after=known)
+        before: list[beam.PCollection] = []
+
+        def do(label: str, step: str, work: Work) -> None:
+            before.append(pbegin | label >> DoParts(self._job, self._step(step), work, after=before))
+
+        do("Sign", SIGN, sign)
+        do("Know", KNOW, know)
+        do("Rank", RANK, rank_all)
         matching = self._step(MATCH)
-        pairs = pbegin | "Pairs" >> FindPairs(job, matching, after=ranked)
-        matched = (
+        pairs = pbegin | "Pairs" >> FindPairs(self._job, matching, after=before)
+        before.append(
             pbegin
             | "Matching" >> beam.Create(matching, reshuffle=False)
-            | "Match" >> beam.Map(_match, beam.pvalue.AsSingleton(pairs), job)
+            | "Match" >> beam.Map(_match, beam.pvalue.AsSingleton(pairs), self._job)
         )
-        shown = pbegin | "Show" >> DoParts(job, self._step(SHOW), show, after=matched)
-        compared = pbegin | "Compare" >> DoParts(job, self._step(COMPARE), compare, after=shown)
+        do("Show", SHOW, show)
+        do("Compare", COMPARE, compare)
         concluding = self._step(CONCLUDE)
         together = [concluding] if concluding else []
-        concluded = pbegin | "Conclude" >> DoParts(job, together, conclude, after=compared)
-        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish, after=concluded)
+        before.append(pbegin | "Conclude" >> DoParts(self._job, together, conclude, after=before))
+        do("Finish", FINISH, finish)
+        return before[-1]
 
 
 class FindPairs(beam.PTransform):
     """The set of all candidate pairs, packed, once ``after`` is complete: bands are shuffled in rounds."""
 
-    def __init__(self, job: Job, matching: Sequence[Planned], *, after: beam.PCollection) -> None:
+    def __init__(self, job: Job, matching: Sequence[Planned], *, after: Sequence[beam.PCollection]) -> None:
         super().__init__()
         self._job = job
         self._matching = matching
-        self._after = after
+        self._after = tuple(after)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Divide the documents by band, gather those that agree, pair them, unite the pairs of all rounds."""
-        before, found = self._after, []
+        found: list[beam.PCollection] = []
         for number, shares in enumerate(self._rounds()):
-            before = (
+            before = (*self._after, *found[-1:])
+            found.append(
                 pbegin
                 | f"Divide{number}" >> DoParts(self._job, shares, band_blocks, after=before)
                 | f"Gather{number}" >> beam.GroupByKey()
                 | f"Pair{number}" >> beam.Map(_pair)
                 | f"Unite{number}" >> beam.CombineGlobally(UnitePairs())
             )
-            found.append(before)
         return found | "All" >> beam.Flatten() | "Unite" >> beam.CombineGlobally(UnitePairs())
 
     def _rounds(self) -> list[list[Share]]:

@@ -27,7 +27,7 @@ class FetchFromWarcs(beam.PTransform):
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Both steps are of parts: the copies read the indexes from their files."""
         indexed = pbegin | "Index" >> DoParts(self._job, self._indexes, index_part)
-        return pbegin | "Copy" >> DoParts(self._job, self._copies, copy_part, after=indexed)
+        return pbegin | "Copy" >> DoParts(self._job, self._copies, copy_part, after=[indexed])
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:

@@ -15,14 +15,16 @@ class KeepGoodDocuments(PartsInSteps):
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Measure, look for what evaluation sets say, compare, finish."""
-        job = self._job
-        measured = pbegin | "Measure" >> DoParts(job, self._step(MEASURED), measure_part)
-        indexed = pbegin | "Index" >> DoParts(job, self._step(EVALUATION), index_sets, after=measured)
-        searched = pbegin | "Search" >> DoParts(job, self._step(SHARED), search_part, after=indexed)
-        compared = pbegin | "Compare" >> DoParts(
-            job, self._step(CONTAMINATION), find_contamination, after=searched
-        )
-        return pbegin | "Finish" >> DoParts(job, self._step(FINISH), finish_part, after=compared)
+        before: list[beam.PCollection] = []
+        for label, step, work in (
+            ("Measure", MEASURED, measure_part),
+            ("Index", EVALUATION, index_sets),
+            ("Search", SHARED, search_part),
+            ("Compare", CONTAMINATION, find_contamination),
+            ("Finish", FINISH, finish_part),
+        ):
+            before.append(pbegin | label >> DoParts(self._job, self._step(step), work, after=before))
+        return before[-1]
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:

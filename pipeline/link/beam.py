@@ -25,7 +25,7 @@ class GroupByUrl(beam.PTransform):
         work = partial(write_group, opt_outs=opt_outs_of(self._job))
         missing = [part for part in self._todo if part.name.startswith(DEALT)]
         dealt = pbegin | "Deal" >> DoParts(self._job, missing, deal)
-        return pbegin | "Group" >> DoParts(self._job, groups(self._job, self._todo), work, after=dealt)
+        return pbegin | "Group" >> DoParts(self._job, groups(self._job, self._todo), work, after=[dealt])
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:
