@@ -63,6 +63,8 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.collect
 	$(BIN)/python -m benchmarks.link
 	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.dedupe signatures
+	$(BIN)/python -m benchmarks.dedupe scale
 	$(BIN)/python -m benchmarks.fetch
 	$(BIN)/python -m benchmarks.hostile
 
