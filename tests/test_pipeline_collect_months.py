@@ -71,7 +71,7 @@ def test_chance_is_no_reason() -> None:
 @pytest.mark.parametrize("size", [3, 40, 400])
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
 def test_months_that_differ_by_chance_alone_stand(share: float, size: int) -> None:
-    # Chance does everything once: of a hundred dumps of forty months two may be called out, where posts are few.
+    # Chance does everything once: of a hundred dumps two may be called out, where posts are few.
     names = [name(JANUARY_2019 + index) for index in range(40)]
     called_out = 0
     for seed in range(100):
