@@ -106,8 +106,7 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
         result = pipeline.run()
         state = result.wait_until_finish()
     except (InputError, RunError) as error:
-        message = str(error).partition(" [while running '")[0]  # Beam's addition
-        raise type(error)(message) from error
+        raise type(error)(_as_raised(str(error))) from error
     except Exception as error:
         raise _cause(error, job) from error
     if state not in (None, PipelineState.DONE):
@@ -165,6 +164,11 @@ _OURS = re.compile(
 )
 
 
+def _as_raised(message: str) -> str:
+    """An error's message without what Beam adds to it."""
+    return message.partition(" [while running '")[0]
+
+
 def _cause(error: Exception, job: Job) -> Exception:
     """The exception to show: our own if one stands in the runner's trace, else its last line."""
     text = str(error)
@@ -172,7 +176,7 @@ def _cause(error: Exception, job: Job) -> Exception:
     if ours:
         return (InputError if ours.group(1) == "InputError" else RunError)(ours.group(2).strip())
     job.run.write(f"{job.stage.name}-error.txt", (text + "\n").encode())
-    last = text.strip().splitlines()[-1].partition(" [while running '")[0] if text.strip() else repr(error)
+    last = _as_raised(text.strip().splitlines()[-1]) if text.strip() else repr(error)
     return RunError(
         f"{job.stage.name} failed: {last}\nThe whole trace: {job.run.uri}/{job.stage.name}-error.txt"
     )

@@ -17,26 +17,7 @@ import pytest
 from pipeline.stages import STAGES
 from pipeline.urls import parse
 from tests.command import start_build, webtext
-
-SETTINGS = """
-[run]
-dir = "run"
-[collect]
-dumps = ["{realweb}/RS_2019-12.zst"]
-[link]
-karma = "max"
-submissions_per_part = 60
-[fetch]
-source = "warc"
-warcs = ["{realweb}/pages.warc.gz"]
-[filter]
-languages = []
-[tokenizer]
-vocab_size = 2000
-[shard]
-val_fraction = 0.1
-tokens_per_shard = 40000
-"""
+from tests.real_pages import SETTINGS, build_real_pages
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -52,16 +33,7 @@ def digests(run: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run over the real pages, in the folder of its settings file."""
-    from tests.conftest import SHARED
-
-    if not SHARED.is_dir():
-        pytest.skip(f"the real data is not beside the checkout ({SHARED} is not there)")
-    folder = tmp_path_factory.mktemp("realweb")
-    (folder / "webtext.toml").write_text(SETTINGS.format(realweb=SHARED / "realweb"))
-    answer = webtext("build", "webtext.toml", cwd=folder)
-    assert answer.returncode == 0, answer.stderr
-    assert "Traceback" not in answer.stderr
-    return folder
+    return build_real_pages(tmp_path_factory.mktemp("realweb"))
 
 
 @pytest.fixture(scope="module")

@@ -9,22 +9,14 @@ import pytest
 
 from pipeline.runs import Folder
 from tests.command import webtext
+from tests.real_pages import build_real_pages
 from tests.removal_run import files_with
-from tests.test_build_realweb import SETTINGS
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run over the real pages, in the folder of its settings file."""
-    from tests.conftest import SHARED
-
-    if not SHARED.is_dir():
-        pytest.skip(f"the real data is not beside the checkout ({SHARED} is not there)")
-    folder = tmp_path_factory.mktemp("realweb")
-    (folder / "webtext.toml").write_text(SETTINGS.format(realweb=SHARED / "realweb"))
-    answer = webtext("build", "webtext.toml", cwd=folder)
-    assert answer.returncode == 0, answer.stderr
-    return folder
+    return build_real_pages(tmp_path_factory.mktemp("realweb"))
 
 
 def documents(folder: Path) -> list[tuple[str, str, str, list[str]]]:

@@ -107,7 +107,9 @@ class UnitePairs(beam.CombineFn):
         return self.compact([one for accumulator in accumulators for one in accumulator])
 
     def compact(self, accumulator: list[bytes]) -> list[bytes]:
-        """All sets as one."""
+        """All sets as one; a single one is united as it is."""
+        if len(accumulator) == 1:
+            return accumulator
         return [united(np.frombuffer(one, np.uint64) for one in accumulator).tobytes()]
 
     def extract_output(self, accumulator: list[bytes]) -> bytes:

@@ -112,9 +112,7 @@ def candidate_pairs(blocks: Iterable[bytes]) -> Pairs:
     hashes = packed >> np.uint64(32)
     if len(packed) < 2:
         return NO_PAIRS
-    heads = np.ones(len(hashes), dtype=np.bool_)
-    heads[1:] = hashes[1:] != hashes[:-1]
-    starts = np.flatnonzero(heads)
+    starts = np.flatnonzero(_differs(hashes))
     sizes = np.diff(np.append(starts, len(hashes)))
     shared = np.repeat(sizes > 1, sizes)
     ranks = (packed[shared] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
@@ -153,6 +151,11 @@ def united(sets: Iterable[Pairs]) -> Pairs:
     """The union of sets of pairs: each pair once, ascending by the worse rank, then by the better."""
     every = np.concatenate([NO_PAIRS, *sets])
     every.sort()
-    first = np.ones(len(every), dtype=np.bool_)
-    first[1:] = every[1:] != every[:-1]
-    return every[first]
+    return every[_differs(every)]
+
+
+def _differs(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Whether each value is another than the one before it; the first one is."""
+    differs = np.ones(len(values), dtype=np.bool_)
+    differs[1:] = values[1:] != values[:-1]
+    return differs

@@ -18,7 +18,8 @@ import pyarrow as pa
 from pipeline.columns import fixed_width
 from pipeline.config import DedupeSettings
 from pipeline.dedupe.candidates import Pairs, unpack_pairs
-from pipeline.dedupe.components import connect, read_group
+from pipeline.dedupe.components import connect
+from pipeline.dedupe.groups import read_group
 from pipeline.dedupe.ranking import Ranks, num_rows
 from pipeline.dedupe.shingles import Hashes, jaccard
 from pipeline.dedupe.signatures import Signature

@@ -4,14 +4,13 @@ A batch is decided by itself, on any worker, with what its documents have to sho
 """
 
 import time
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.dedupe.candidates import Pairs, unpack_pairs
+from pipeline.dedupe.groups import write_groups
 from pipeline.dedupe.ranking import Ranks, read_all_ranks
 from pipeline.runs import PartWriter
 from pipeline.stages import Job, Planned
@@ -68,19 +67,3 @@ def match(job: Job, part: Planned, packed: bytes) -> None:
     pairs_of_batches = (pa.table([one], schema=PAIRS) for one in np.split(in_batches, bounds))
     write_groups(writer, "pairs.parquet", PAIRS, pairs_of_batches)
     writer.commit(None, seconds=time.monotonic() - started)
-
-
-def write_groups(writer: PartWriter, suffix: str, schema: pa.Schema, groups: Iterable[pa.Table]) -> None:
-    """Writes a table of one row group each, so that each can be read by itself."""
-    num_rows = 0
-    with writer.open(suffix) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as file:
-        for group in groups:
-            file.write_table(group, row_group_size=max(1, group.num_rows))
-            num_rows += group.num_rows
-    writer.rows(num_rows)
-
-
-def read_group(job: Job, name: str, index: int) -> pa.Table:
-    """One row group of a file of this stage."""
-    with job.folder.open(name) as stream:
-        return pq.ParquetFile(stream).read_row_group(index)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedupe.components import write_groups
 from pipeline.dedupe.figures import cluster_figures
+from pipeline.dedupe.groups import write_groups
 from pipeline.dedupe.known import known_schema
 from pipeline.dedupe.ranking import Ranks, read_all_ranks
 from pipeline.records import CLUSTERS, TIME

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dedupe.components import NOT_COMPARED, read_group, write_groups
+from pipeline.dedupe.components import NOT_COMPARED
+from pipeline.dedupe.groups import read_group, write_groups
 from pipeline.dedupe.ranking import read_ranks
 from pipeline.dedupe.shingles import Shingler
 from pipeline.runs import PartWriter

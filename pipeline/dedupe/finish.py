@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.dedupe.components import read_group
+from pipeline.dedupe.groups import read_group
 from pipeline.dedupe.guard import check_limits
-from pipeline.dedupe.known import SIGNATURES
+from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.records import CORPUS, REJECTED, Reason
 from pipeline.remove.tombstones import REMOVED
 from pipeline.runs import Counts, PartWriter

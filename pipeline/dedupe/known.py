@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import DedupeSettings
+from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.errors import InputError
 from pipeline.records import TIME
 from pipeline.remove.tombstones import REMOVED, removed_signatures
 from pipeline.runs import Folder, Manifest, PartWriter, read_manifest
 from pipeline.stages import BY_NAME, Job, Planned, part_name
-
-SIGNATURES = "signatures"  # the step's name in the names of parts
 
 _SAME = ("shingles", "ngram", "num_perm")  # settings on which a signature depends
 

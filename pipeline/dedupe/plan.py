@@ -6,7 +6,8 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import DedupeSettings
-from pipeline.dedupe.known import SIGNATURES, read_corpora
+from pipeline.dedupe.known import read_corpora
+from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.remove.tombstones import REMOVED, removed_digest
 from pipeline.stages import Job, Plan, Planned, part_name
 

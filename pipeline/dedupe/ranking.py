@@ -6,6 +6,7 @@ what is decided depends neither on the order of the parts nor on that of the wor
 
 import time
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.columns import fixed_width
+from pipeline.dedupe.groups import read_group, write_groups
 from pipeline.errors import InputError
 from pipeline.runs import Folder, PartWriter
 from pipeline.stages import Job, Planned
@@ -83,13 +85,9 @@ def rank_all(job: Job, part: Planned) -> None:
     )
     originals = find_originals(ranks, fixed_width(hashes, "<u8", 2))
     ranked = pa.table([pa.array(ranks), pa.array(originals)], schema=RANKED)
+    bounds = pairwise(accumulate(sizes, initial=0))
     writer = PartWriter(job.folder, part.name, part.fingerprint)
-    with writer.open("parquet") as sink, pq.ParquetWriter(sink, RANKED, compression="zstd") as file:
-        start = 0
-        for size in sizes:
-            file.write_table(ranked.slice(start, size), row_group_size=max(1, size))
-            start += size
-    writer.rows(ranked.num_rows)
+    write_groups(writer, "parquet", RANKED, (ranked.slice(start, stop - start) for start, stop in bounds))
     writer.commit(None, seconds=time.monotonic() - started)
 
 
@@ -104,8 +102,7 @@ def num_rows(folder: Folder, name: str) -> int:
 
 def read_ranks(job: Job, index: int) -> tuple[Ranks, Ranks]:
     """Ranks and originals of the documents of one table, by its place: own parts, then known ones."""
-    with job.folder.open("ranked.parquet") as stream:
-        table = pq.ParquetFile(stream).read_row_group(index)
+    table = read_group(job, "ranked.parquet", index)
     return table["rank"].to_numpy(), table["original"].to_numpy()
 
 

@@ -21,6 +21,8 @@ from pipeline.runs import PartWriter
 from pipeline.stages import Job, Planned
 from pipeline.urls import parse
 
+SIGNATURES = "signatures"  # the step's name in the names of parts
+
 SEED = 1
 EMPTY = np.uint32(0xFFFFFFFF)  # in every place of the signature of a text without shingles
 
