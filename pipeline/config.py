@@ -326,6 +326,8 @@ class Extraction(ExtractSettings):
 
 Survivor = Literal["karma", "longest", "earliest", "id"]
 
+SIGNED_BY = ("shingles", "ngram", "num_perm")  # the settings of dedupe on which a signature depends
+
 
 class DedupeSettings(Section):
     """Documents, each said once."""

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import DedupeSettings
+from pipeline.config import SIGNED_BY, DedupeSettings
 from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.errors import InputError
 from pipeline.records import TIME
 from pipeline.remove.tombstones import REMOVED, removed_signatures
 from pipeline.runs import Folder, Manifest, PartWriter, read_manifest
 from pipeline.stages import BY_NAME, Job, Planned, part_name
-
-_SAME = ("shingles", "ngram", "num_perm")  # settings on which a signature depends
 
 
 def known_schema(num_perm: int) -> pa.Schema:
@@ -80,7 +78,7 @@ def _read_corpus(job: Job, uri: str) -> Corpus:
             "it first, or take it out."
         )
     own, theirs = job.settings.model_dump(mode="json"), manifest.settings
-    other = [name for name in _SAME if theirs.get(name) != own[name]]
+    other = [name for name in SIGNED_BY if theirs.get(name) != own[name]]
     if other:
         wanted = ", ".join(f"{name} = {theirs.get(name)!r}" for name in other)
         raise InputError(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config import DedupeSettings
+from pipeline.config import SIGNED_BY, DedupeSettings
 from pipeline.dedupe.known import read_corpora
 from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.remove.tombstones import REMOVED, removed_digest
@@ -58,7 +58,7 @@ def plan(job: Job) -> Plan:
 
 def _signing(settings: DedupeSettings) -> DedupeSettings:
     """What a signature depends on: other thresholds sign nothing again."""
-    return DedupeSettings(shingles=settings.shingles, ngram=settings.ngram, num_perm=settings.num_perm)
+    return DedupeSettings(**settings.model_dump(include=set(SIGNED_BY)))
 
 
 def _known(job: Job) -> tuple[list[Planned], dict[str, str]]:

@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.config import SIGNED_BY
+from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.remove.present import Present
 from pipeline.remove.targets import Targets
 from pipeline.remove.tombstones import TOMBSTONES
@@ -36,10 +38,10 @@ def _signed(stages: Mapping[str, Present], ids: pa.Array) -> dict[str, dict[str,
     if "dedupe" not in stages:
         return {}
     job, done = stages["dedupe"].job, stages["dedupe"].done
-    made = {name: getattr(job.settings, name) for name in ("shingles", "ngram", "num_perm")}
+    made = {name: getattr(job.settings, name) for name in SIGNED_BY}
     found = {}
     for part in done.values():
-        if part.name.startswith("signatures"):
+        if part.name.startswith(SIGNATURES):
             table = job.folder.read_table(part.files[0].name, ["id", "text_hash", "signature"])
             for row in table.filter(pc.is_in(table["id"], value_set=ids)).to_pylist():
                 found[row.pop("id")] = {**row, **made}

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline import urls
 from pipeline.canonical import canonical, key_of
 from pipeline.config import UrlSettings
+from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.fetch.ledger import FETCHED, LEDGER_SUFFIX
 from pipeline.hosts import parents
 from pipeline.records import Reason
@@ -163,7 +164,7 @@ def _bonds(
 
 
 def _same_texts(corpus: Folder, manifest: Manifest) -> pa.Table:
-    names = [part.files[0].name for part in manifest.parts if part.name.startswith("signatures")]
+    names = [part.files[0].name for part in manifest.parts if part.name.startswith(SIGNATURES)]
     tables = [corpus.read_table(name, ["id", "text_hash"]) for name in names]
     if not tables:
         return _BOND.empty_table()

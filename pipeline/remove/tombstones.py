@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from pipeline.config import DedupeSettings
+from pipeline.config import SIGNED_BY, DedupeSettings
 from pipeline.hosts import domain_hash, registrable_domain
 from pipeline.runs import Folder
 
@@ -160,10 +160,10 @@ def removed_signatures(run: Folder, settings: DedupeSettings) -> pa.Table | None
     table = table.filter(pc.is_valid(table["text_hash"]))
     if not table.num_rows:
         return None
-    made = [settings.shingles, settings.ngram, settings.num_perm]
+    made = [getattr(settings, name) for name in SIGNED_BY]
     signatures = [
         row["signature"]
-        if row["signature"] is not None and [row["shingles"], row["ngram"], row["num_perm"]] == made
+        if row["signature"] is not None and [row[name] for name in SIGNED_BY] == made
         else _unlike_any(row["id"], settings.num_perm)
         for row in table.to_pylist()
     ]
