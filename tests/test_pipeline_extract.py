@@ -153,6 +153,15 @@ def test_a_damaged_record_is_rejected(record: bytes) -> None:
     assert answer.value
 
 
+def test_damage_to_the_digest_as_well_is_found() -> None:
+    # Without the header there is no digest to compare: gzip's own checksum tells.
+    record = bytearray(record_of(GOOD))
+    record[135] = record[320] = 0
+    answer = read(bytes(record))
+    assert isinstance(answer, Rejection)
+    assert answer.reason is Reason.BAD_RECORD
+
+
 @given(st.data())
 @settings(max_examples=100)
 def test_any_damage_gives_an_answer(data: st.DataObject) -> None:

@@ -1,12 +1,16 @@
 """The response records of a WARC file, read at the offsets that a ledger tells."""
 
 import io
+import zlib
 from typing import NamedTuple
 
 import pyarrow as pa
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
 
 from pipeline.records import Reason, Rejection
+
+_GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 20
 
 
 class Response(NamedTuple):
@@ -46,7 +50,7 @@ def _response(data: bytes, max_bytes: int, *, decode: bool) -> Response | Reject
         return Rejection(Reason.BAD_RECORD, "no WARC record")
     if record.record_type != WarcRecordType.response:
         return Rejection(Reason.BAD_RECORD, f"a {record.record_type} record")
-    if not _is_whole(record) and not _has_whole_payload(data):
+    if not _is_whole(record, data) and not _has_whole_payload(data):
         return Rejection(Reason.BAD_RECORD, "the digest is another")
     record.parse_http(auto_decode="all" if decode else "none")
     if record.http_headers is None or record.http_headers.status_code is None:
@@ -55,8 +59,24 @@ def _response(data: bytes, max_bytes: int, *, decode: bool) -> Response | Reject
     return Response(content_type, record.reader.read(max_bytes + 1))
 
 
-def _is_whole(record: WarcRecord) -> bool:
-    return "WARC-Block-Digest" not in record.headers or record.verify_block_digest()
+def _is_whole(record: WarcRecord, data: bytes) -> bool:
+    """Whether a record is what it was by its digest; by gzip's checksum where it has none (any more)."""
+    if "WARC-Block-Digest" not in record.headers:
+        return _is_whole_member(data)
+    return bool(record.verify_block_digest())
+
+
+def _is_whole_member(data: bytes) -> bool:
+    if not data.startswith(_GZIP):
+        return True
+    member, rest = zlib.decompressobj(wbits=31), data
+    try:
+        while rest and not member.eof:
+            member.decompress(rest, _CHUNK)  # in pieces: it may be a bomb
+            rest = member.unconsumed_tail
+    except zlib.error:
+        return False
+    return member.eof
 
 
 def _has_whole_payload(data: bytes) -> bool:
