@@ -39,7 +39,7 @@ STAGES = (
     Stage("collect", "submissions", (), format=2),
     Stage("link", "links", ("collect",), format=2),
     Stage("fetch", "pages", ("link",), format=3),
-    Stage("extract", "documents", ("fetch", "link"), format=4),
+    Stage("extract", "documents", ("fetch", "link"), format=5),
     Stage("filter", "filtered", ("extract",), format=2),
     Stage("dedupe", "corpus", ("filter",), format=2),
     Stage("tokenizer", "tokenizer", ("dedupe",)),
