@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError
 from tokenizer.errors import TokenizerError
+from webtext.terminal import RunArgument, console, errors
+from webtext.tokenizer_commands import tokenizer_app
 
 if TYPE_CHECKING:
     from pipeline.config import FetchSettings
@@ -28,11 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizers.", no_args_is_help=True)
 app.add_typer(tokenizer_app, name="tokenizer")
-
-console = Console(soft_wrap=True, highlight=False)
-errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 class StageName(StrEnum):
@@ -57,9 +54,6 @@ class Source(StrEnum):
 
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The settings file (webtext init).")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run directory: a path, or a URI such as s3://bucket/run.")
-]
 RunOption = Annotated[
     str | None, typer.Option("--run", metavar="DIR", help="The run directory, instead of run.dir.")
 ]
@@ -355,60 +349,6 @@ def remove(  # noqa: PLR0913, PLR0917 (an option each)
         typer.echo(json.dumps({**removal.to_json(), "dry_run": dry_run}, indent=1))
     else:
         console.print(render(removal, run, dry_run=dry_run), markup=False)
-
-
-@tokenizer_app.command("train")
-def tokenizer_train(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Run directories with a corpus, or text files.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
-    vocab_size: Annotated[int, typer.Option(help="Ids: 256 bytes, merges and <|endoftext|>.")] = 50_257,
-) -> None:
-    """Train a byte-level BPE on a corpus or on text files.
-
-    Example: webtext tokenizer train runs/webtext --vocab-size 32000 --out tokenizer
-    """
-    from tokenizer.files import write_tokenizer
-    from tokenizer.train import train
-    from webtext.texts import texts_of
-
-    vocabulary = train((text for one in inputs for text in texts_of(one)), vocab_size)
-    write_tokenizer(vocabulary, out)
-    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
-
-
-@tokenizer_app.command("import")
-def tokenizer_import(
-    vocab: Annotated[Path, typer.Option(help="encoder.json or vocab.json.")],
-    merges: Annotated[Path, typer.Option(help="vocab.bpe or merges.txt.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("tokenizer"),
-) -> None:
-    """Import GPT-2's own vocabulary, or another in its form.
-
-    Example: webtext tokenizer import --vocab encoder.json --merges vocab.bpe --out gpt2
-    """
-    from tokenizer.files import import_gpt2
-
-    vocabulary = import_gpt2(vocab, merges, out)
-    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
-
-
-@tokenizer_app.command("encode")
-def tokenizer_encode(
-    tokenizer: Annotated[Path, typer.Argument(help="A tokenizer's folder, or its tokenizer.json.")],
-    text: Annotated[str | None, typer.Argument(help="The text; left out: standard input.")] = None,
-) -> None:
-    """Print the ids of a text on one line.
-
-    Example: webtext tokenizer encode runs/webtext/tokenizer "Hello world"
-    """
-    from tokenizer.encode import Tokenizer
-
-    loaded = Tokenizer.load(tokenizer)
-    if text is None:
-        text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    typer.echo(" ".join(str(token) for token in loaded.encode(text)))
 
 
 @app.command()
