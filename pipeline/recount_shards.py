@@ -27,7 +27,7 @@ def recount_shard(
         vocab_size: How many ids the tokenizer has.
         end: The id of end-of-text.
     """
-    from tokenizer.tokenfile import parse_index
+    from tokenizer.tokenfile import parse_index, sentence_index
 
     index = parse_index(folder.read(f"{name}.idx"), f"{name}.idx")
     sentences = parse_index(folder.read(f"{name}.sentences.idx"), f"{name}.sentences.idx")
@@ -51,8 +51,13 @@ def recount_shard(
         yield f"{name}.bin", f"holds token {tokens.max():,}, and the tokenizer has {vocab_size:,}"
     if (index.lengths == 0).any() or (tokens[ends - 1] != end).any():
         yield f"{name}.bin", "not every document ends with end-of-text"
-    if sentences.end > len(data):
-        yield f"{name}.sentences.idx", f"goes on behind the end of {name}.bin"
+    num_sentences = np.diff(sentences.documents)
+    placed = sentence_index(index.dtype, sentences.lengths, num_sentences)
+    totals = np.append(0, np.cumsum(sentences.lengths, dtype=np.int64))[sentences.documents]
+    if len(num_sentences) != len(starts) or not np.array_equal(np.diff(totals), index.lengths - 1):
+        yield f"{name}.sentences.idx", f"its sentences are not all of the documents of {name}.idx"
+    elif sentences.dtype != index.dtype or not np.array_equal(sentences.pointers, placed.pointers):
+        yield f"{name}.sentences.idx", f"its sentences do not lie where the documents of {name}.idx do"
 
 
 def recount_splits(

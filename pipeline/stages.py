@@ -42,8 +42,8 @@ STAGES = (
     Stage("extract", "documents", ("fetch", "link"), format=5),
     Stage("filter", "filtered", ("extract",), format=2),
     Stage("dedupe", "corpus", ("filter",), format=2),
-    Stage("tokenizer", "tokenizer", ("dedupe",)),
-    Stage("shard", "shards", ("dedupe", "tokenizer")),
+    Stage("tokenizer", "tokenizer", ("dedupe",), format=2),
+    Stage("shard", "shards", ("dedupe", "tokenizer"), format=2),
 )
 
 BY_NAME = {stage.name: stage for stage in STAGES}

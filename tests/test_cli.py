@@ -30,8 +30,9 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "extract-audit", "generate", "init", "pretrain", "remove", "report", "retry",
-        "status", "tokenizer encode", "tokenizer import", "tokenizer train", "try-filters", "verify",
+        "build", "demo", "export", "extract-audit", "generate", "init", "inspect-shard", "pretrain", "remove",
+        "report", "retry", "status", "tokenizer encode", "tokenizer import", "tokenizer show",
+        "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
 

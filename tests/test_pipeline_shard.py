@@ -9,20 +9,20 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from model.data import open_shards
 from pipeline.config import ShardSettings
+from pipeline.errors import InputError
 from pipeline.records import CORPUS, SHARD_DOCUMENTS
 from pipeline.runs import Folder, Manifest, Part
 from pipeline.shard.plan import groups
-from pipeline.shard.sentences import sentence_ends
 from pipeline.shard.split import SPLITS
 from tests.conftest import RunStage
 from tests.document_parts import document, table, write_parts
 from tokenizer.config import TokenizerSettings
 from tokenizer.encode import Tokenizer
+from tokenizer.files import write_tokenizer
+from tokenizer.train import train
 
 TEXTS = [
     "Hello there. This is Dr. Smith's café — how nice! Was it?\n\nA new paragraph here.",
@@ -194,12 +194,32 @@ def test_a_new_tokenizer_makes_the_shards_stale(run: Folder, run_stage: RunStage
     assert second.facts["tokens"]["train"] > first.facts["tokens"]["train"]
 
 
+def test_another_tokenizer_than_the_stage_s_is_refused(run: Folder, run_stage: RunStage) -> None:
+    documents = corpus(run)
+    tokenizer = run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=documents)
+    write_tokenizer(train(TEXTS, 290), Path((run / "tokenizer").path()))
+    with pytest.raises(InputError, match="is not the tokenizer that the run's stage has made"):
+        run_stage("shard", ShardSettings(), dedupe=documents, tokenizer=tokenizer)
+
+
 def test_duckdb_reads_the_documents(run: Folder, run_stage: RunStage) -> None:
     manifest = shard(run_stage, corpus(run), tokens_per_shard=1_000)
     with duckdb.connect() as connection:
         connection.from_parquet(str(Path((run / "shards").path(), "*.documents.parquet"))).create_view("rows")
         found = connection.sql("select split, sum(num_tokens)::bigint from rows group by split").fetchall()
     assert dict(found) == {split: num for split, num in manifest.facts["tokens"].items() if num}
+
+
+def test_a_large_part_is_sliced_into_shards_of_about_the_size(run: Folder, run_stage: RunStage) -> None:
+    documents = corpus(run, num=400, num_parts=1)
+    (part,) = documents.parts
+    manifest = shard(run_stage, documents, tokens_per_shard=part.facts["text_bytes"] // 4 // 4)
+    rows = rows_of(run, manifest)
+    assert sorted(row["id"] for row in rows) == sorted(texts_of(run, documents))
+    assert len(manifest.parts) == 5
+    sizes = [one.counts.num_in for one in manifest.parts if one.counts]
+    assert min(sizes) > 40
+    assert max(sizes) < 130
 
 
 def part_of(num_bytes: int) -> Part:
@@ -213,42 +233,13 @@ def part_of(num_bytes: int) -> Part:
         ([0], [1]),
         ([10, 10, 10], [3]),
         ([40, 1, 39, 5], [1, 2, 1]),
-        ([90, 90], [1, 1]),
-        ([0, 0, 40, 0], [3, 1]),
+        ([39, 39], [1, 1]),
+        ([0, 0, 40, 0], [4]),
+        ([41], [1, 1]),  # in two slices of 20 bytes, each a shard of its own
+        ([10, 90, 10], [2, 1, 2]),
     ],
 )
 def test_parts_are_grouped_in_order(sizes: Sequence[int], expected: list[int]) -> None:
     assert [
         len(group) for group in groups([part_of(size) for size in sizes], tokens_per_shard=10)
     ] == expected
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"])))
-@example("a\u00a0B.")
-@example('D\u2028."Hi."\r\n')
-def test_sentences_cover_any_text(text: str) -> None:
-    ends = sentence_ends(text, "en").tolist()
-    assert ends == sorted(set(ends))
-    assert ends[-1:] == ([len(text.encode())] if text else [])
-    data = text.encode()
-    for end in ends:
-        data[:end].decode()  # no character is cut
-
-
-def test_a_long_text_of_paragraphs_loses_nothing() -> None:
-    # sentencex leaves out what stands between paragraphs where it divides a long text.
-    paragraph = "Some words stand here, é.\n\n"
-    ends = sentence_ends(paragraph * 2_000, "en").tolist()
-    assert ends == [len(paragraph.encode()) * i for i in range(1, 2_001)]
-
-
-def test_sentences_of_a_text() -> None:
-    text = "\n Hi there. “Is it – so?”  I\u00a0see.\n\nNew one "
-    ends = sentence_ends(text, "en").tolist()
-    cut = [text.encode()[a:b].decode() for a, b in zip([0, *ends], ends, strict=False)]
-    assert cut == ["\n Hi there. ", "“Is it – so?”  ", "I\u00a0see.\n\n", "New one "]
-    assert (
-        sentence_ends("一つ。二つ。", "ja").tolist()
-        == sentence_ends("一つ。二つ。", "xx").tolist()
-        == [9, 18]
-    )

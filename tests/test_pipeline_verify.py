@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pipeline.runs import Folder
 from pipeline.verify import Problem, verify
 from tests import synthetic_run
 from tests.synthetic_run import write_run
+from tokenizer.tokenfile import index_bytes, parse_index
 
 
 @pytest.fixture
@@ -317,6 +319,19 @@ def test_tokens_of_another_tokenizer_are_found(run: Folder) -> None:
 def test_tokens_that_are_not_as_many_as_the_index_says_are_found(run: Folder) -> None:
     _tamper(run, "shards/train-00000.bin", run.read("shards/train-00000.bin")[:-2])
     assert "train-00000.idx says" in _whats(verify(run))
+
+
+def test_sentences_that_are_not_the_documents_are_found(run: Folder) -> None:
+    name = "shards/train-00000.sentences.idx"
+    index = parse_index(run.read(name), name)
+    shorter = index.lengths.copy()
+    shorter[0] -= 1
+    _tamper(run, name, index_bytes(replace(index, lengths=shorter)))
+    assert "its sentences are not all of the documents" in _whats(verify(run))
+    moved = index.pointers.copy()
+    moved[-1] += index.dtype.itemsize
+    _tamper(run, name, index_bytes(replace(index, pointers=moved)))
+    assert "its sentences do not lie where the documents" in _whats(verify(run))
 
 
 def test_a_request_record_in_place_of_the_response_is_found(run: Folder) -> None:

@@ -1,6 +1,7 @@
 """The stage that trains the tokenizer on the corpus."""
 
 import hashlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, Manifest
+from pipeline.tokenizer.progress import Training, read_training
 from tests.conftest import RunStage
 from tests.document_parts import document, table, write_parts
 from tokenizer.config import TokenizerSettings
 from tokenizer.encode import Tokenizer
 from tokenizer.files import TOKENIZER_JSON, read_gpt2
 from tokenizer.train import sampled, train
+from tokenizer.vocabulary import Vocabulary
 
 TEXTS = [f"the cat number {i} sat on the mat; there were {i * i} other cats then\n" for i in range(200)]
 
@@ -33,6 +36,57 @@ def test_a_small_corpus_is_used_whole(run: Folder, run_stage: RunStage) -> None:
     digest = hashlib.sha256((folder / TOKENIZER_JSON).read_bytes()).hexdigest()
     assert manifest.facts == {"vocab_size": tokenizer.vocab_size, "merges": 43, "tokenizer": digest}
     assert tokenizer.digest == digest
+
+
+def test_the_manifest_lists_all_files(run: Folder, run_stage: RunStage) -> None:
+    manifest = run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=corpus(run))
+    (part,) = manifest.parts
+    folder = Path((run / "tokenizer").path())
+    assert {one.name: one.rows for one in part.files} == {
+        "tokenizer.json": 305,
+        "tokenizer_config.json": 1,
+        "tokenizer.tiktoken": 299,
+        "vocab.json": 300,
+        "merges.txt": 43,
+    }
+    for one in part.files:
+        assert hashlib.sha256((folder / one.name).read_bytes()).hexdigest() == one.sha256
+    written = {path.name for path in folder.iterdir()} - {one.name for one in part.files}
+    assert written == {"manifest.json", "vocabulary.json"}
+
+
+def test_a_training_is_seen_in_its_folder_while_it_goes_on(
+    run: Folder, run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Training] = []
+
+    def watched(
+        texts: Iterable[str], vocab_size: int, *, on_progress: Callable[[int, bool], None]
+    ) -> Vocabulary:
+        def look(num_bytes: int, is_all: bool) -> None:
+            on_progress(num_bytes, is_all)
+            training = read_training(run / "tokenizer")
+            assert training is not None
+            seen.append(training)
+
+        return train(texts, vocab_size, on_progress=look)
+
+    monkeypatch.setattr("pipeline.tokenizer.train.train", watched)
+    run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=corpus(run))
+    num_bytes = sum(map(len, TEXTS))
+    assert (seen[0].num_bytes, seen[0].of_bytes, seen[0].num_merges) == (len(TEXTS[0]), num_bytes, 43)
+    assert seen[0].learning_since is None
+    assert seen[-1].num_bytes == num_bytes
+    assert seen[-1].learning_since is not None
+    assert seen[-1].learning_since >= seen[-1].began
+    assert read_training(run / "tokenizer") is None
+
+
+def test_a_torn_word_of_a_training_is_none(run: Folder) -> None:
+    assert read_training(run / "tokenizer") is None
+    for data in (b"", b"{", b"[]", b'{"num_bytes": 1}'):
+        (run / "tokenizer").write("training.json", data)
+        assert read_training(run / "tokenizer") is None
 
 
 def test_a_large_corpus_is_sampled_by_id(run: Folder, run_stage: RunStage) -> None:
@@ -59,7 +113,7 @@ def test_training_again_gives_the_same_bytes(run: Folder, run_stage: RunStage) -
 
 def test_a_vocabulary_too_large_for_the_corpus_names_the_largest(run: Folder, run_stage: RunStage) -> None:
     manifest = corpus(run)
-    with pytest.raises(InputError, match=r"vocab_size: .* set vocab_size to \d+ or less") as error:
+    with pytest.raises(InputError, match=r"^\[tokenizer\] .* set vocab_size to \d+ or less") as error:
         run_stage("tokenizer", TokenizerSettings(vocab_size=50257), dedupe=manifest)
     most = int(str(error.value).split("set vocab_size to ")[1].split()[0])
     assert run_stage("tokenizer", TokenizerSettings(vocab_size=most), dedupe=manifest)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiktoken.load
 
 from tokenizer.encode import Tokenizer
 from tokenizer.errors import TokenizerError
 from tokenizer.files import (
     MERGES_TXT,
+    TIKTOKEN,
+    TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     VOCAB_JSON,
     file_contents,
@@ -24,6 +27,12 @@ from tokenizer.train import train
 from tokenizer.vocabulary import Vocabulary
 
 OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "realdata" / "text"
+# As OpenAI released it: https://github.com/openai/gpt-2/blob/master/src/encoder.py.
+GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+needs_official = pytest.mark.skipif(
+    not (OFFICIAL / "vocab.bpe").exists(),
+    reason=f"the official GPT-2 files are not at {OFFICIAL}",
+)
 
 
 @pytest.fixture
@@ -44,6 +53,8 @@ def test_what_is_written_is_read_back(folder: Path, vocabulary: Vocabulary) -> N
     assert sorted(path.name for path in folder.iterdir()) == [
         MERGES_TXT,
         TOKENIZER_JSON,
+        TIKTOKEN,
+        TOKENIZER_CONFIG,
         VOCAB_JSON,
     ]
     assert Tokenizer.load(folder).digest == hashlib.sha256(data).hexdigest()
@@ -56,15 +67,15 @@ def test_the_same_vocabulary_gives_the_same_bytes(folder: Path, vocabulary: Voca
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == file_contents(vocabulary)
 
 
-@pytest.mark.skipif(
-    not (OFFICIAL / "vocab.bpe").exists(),
-    reason=f"the official GPT-2 files are not at {OFFICIAL}",
-)
+@needs_official
 def test_official_files_are_written_back_to_the_byte(tmp_path: Path) -> None:
     imported = import_gpt2(OFFICIAL / "encoder.json", OFFICIAL / "vocab.bpe", tmp_path)
     assert imported.vocab_size == 50257
     assert (tmp_path / VOCAB_JSON).read_bytes() == (OFFICIAL / "encoder.json").read_bytes()
     assert (tmp_path / MERGES_TXT).read_bytes() == (OFFICIAL / "vocab.bpe").read_bytes()
+    # Of OpenAI's r50k_base.tiktoken, which is GPT-2's vocabulary: tiktoken_ext/openai_public.py.
+    digest = hashlib.sha256((tmp_path / TIKTOKEN).read_bytes()).hexdigest()
+    assert digest == "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
 
 
 def test_transformers_opens_it_with_the_same_ids(folder: Path) -> None:
@@ -77,6 +88,45 @@ def test_transformers_opens_it_with_the_same_ids(folder: Path) -> None:
     assert len(fast) == tokenizer.vocab_size
     names = list(tokenizer.specials)
     assert fast.convert_tokens_to_ids(names) == list(tokenizer.specials.values())
+
+
+def test_auto_tokenizer_opens_the_folder_and_knows_the_special_tokens(folder: Path) -> None:
+    transformers = pytest.importorskip("transformers", exc_type=ImportError)
+    auto = transformers.AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = Tokenizer.load(folder)
+    named = {
+        "<|endoftext|>": [auto.bos_token_id, auto.eos_token_id],
+        "[PAD]": [auto.pad_token_id],
+        "[UNK]": [auto.unk_token_id],
+        "[CLS]": [auto.cls_token_id],
+        "[SEP]": [auto.sep_token_id],
+        "[MASK]": [auto.mask_token_id],
+    }
+    for name, ids in named.items():
+        assert set(ids) == {tokenizer.specials[name]}
+    # As GPT-2's: nothing is put around a text or between two, and no space is taken away.
+    text = " lower naïve , 's  lowest .\n\n"
+    assert auto(text)["input_ids"] == tokenizer.encode(text)
+    assert auto("a", "b")["input_ids"] == [*tokenizer.encode("a"), *tokenizer.encode("b")]
+    assert auto.decode(auto(text)["input_ids"]) == text
+    assert auto("low<|endoftext|>low")["input_ids"].count(tokenizer.eot_id) == 1
+    padded = auto(["low", "x"], padding=True)["input_ids"]
+    assert len(padded[0]) == len(padded[1])
+
+
+def test_tiktoken_loads_its_ranks_with_the_same_ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # else it keeps a copy of any file by its path
+    tokenizer = Tokenizer.load(folder)
+    encoding = tiktoken.Encoding(
+        "ours",
+        pat_str=GPT2_PATTERN,
+        mergeable_ranks=tiktoken.load.load_tiktoken_bpe(str(folder / TIKTOKEN)),
+        special_tokens=dict(tokenizer.specials),
+        explicit_n_vocab=tokenizer.vocab_size,
+    )
+    text = "lower naïve lowest\n\n café  's 漢"
+    assert encoding.encode(text) == tokenizer.encode(text)
+    assert encoding.encode("low<|endoftext|>", allowed_special="all")[-1] == tokenizer.eot_id
 
 
 def test_pairs_and_written_merges_are_both_read(folder: Path, vocabulary: Vocabulary) -> None:

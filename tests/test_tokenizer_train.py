@@ -3,23 +3,29 @@
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import tokenizers
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tokenizer
 from tokenizer.alphabet import BYTES, CHARACTERS, spell, unspell
 from tokenizer.config import TokenizerSettings
+from tokenizer.encode import Tokenizer
 from tokenizer.errors import TokenizerError
+from tokenizer.files import TOKENIZER_JSON, file_contents
 from tokenizer.text import cut_long_words
 from tokenizer.train import sampled, train
-from tokenizer.vocabulary import Merge, Vocabulary
+from tokenizer.vocabulary import Merge, Vocabulary, _merge_until_two
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 LOW = ["low low low lower lowest"]
@@ -34,6 +40,10 @@ def test_default_settings_are_gpt2_s_size_and_unknown_keys_are_refused() -> None
     assert TokenizerSettings().vocab_size == 50257
     with pytest.raises(ValueError, match="greater than or equal to 257"):
         TokenizerSettings(vocab_size=256)
+    with pytest.raises(ValueError, match="less than or equal to 1000000"):
+        TokenizerSettings(vocab_size=1_000_001)
+    with pytest.raises(ValueError, match="less than or equal to 2000000000"):
+        TokenizerSettings(sample_bytes=2**31)
     with pytest.raises(ValueError, match="Extra inputs"):
         TokenizerSettings.model_validate({"seed": 1})
     assert all(field.description for field in TokenizerSettings.model_fields.values())
@@ -69,8 +79,57 @@ def test_too_few_pairs_name_the_largest_vocabulary_that_works() -> None:
     with pytest.raises(TokenizerError, match="257 at most, but 258"):
         train([], 258)
     assert train([], 257).merges == ()
-    with pytest.raises(TokenizerError, match="need at least 257"):
-        train(LOW, 256)
+
+
+@pytest.mark.parametrize("vocab_size", [-1, 256, 1_000_001, 10**15])
+def test_a_vocabulary_that_cannot_be_is_refused_before_a_text_is_read(vocab_size: int) -> None:
+    texts = iter(LOW)
+    with pytest.raises(TokenizerError, match=r"257 \(256 bytes and <\|endoftext\|>\) to 1,000,000"):
+        train(texts, vocab_size)
+    assert list(texts) == LOW
+
+
+def test_more_text_than_the_trainer_can_count_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenizer.train._TOO_MANY_BYTES", 30)
+    assert train(["é" * 10, "a" * 9], 258)
+    with pytest.raises(TokenizerError, match=r"the texts are 30 bytes or more.* smaller sample"):
+        train(["é" * 10, "a" * 10], 258)
+
+
+def test_a_vocabulary_over_65500_is_trained_written_and_used() -> None:
+    choose = random.Random(0).choices
+    text = " ".join("".join(choose("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(18_000))
+    data = file_contents(train([text], 65_900))[TOKENIZER_JSON]
+    encoder, oracle = Tokenizer.from_bytes(data, "x"), tokenizers.Tokenizer.from_str(data.decode())
+    ids = encoder.encode(text)
+    assert encoder.vocab_size == 65_905
+    assert max(ids) > 65_535
+    assert ids == oracle.encode(text).ids
+    assert encoder.decode(ids) == text
+
+
+def test_a_signal_is_seen_while_texts_are_read() -> None:
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    seen, was_seen = threading.Event(), []
+
+    def texts() -> Iterator[str]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        was_seen.append(seen.wait(60))
+        yield "a"
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(Stopped):
+            train(texts(), 257)
+        assert was_seen == []
+    finally:
+        seen.set()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_failing_source_of_texts_fails_the_training() -> None:
@@ -85,15 +144,25 @@ def test_surrogates_are_trained_as_replacement_characters() -> None:
     assert train(["a\ud800 a\ud800"], 260) == train(["a\ufffd a\ufffd"], 260)
 
 
-@given(st.text(" \n\x1ca1.é", max_size=30), st.integers(0, 5000), st.sampled_from("a \n漢"))
+# Unicode's White_Space, as both encoders have it; Python's \s has four characters more.
+SPACE = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+@given(
+    st.text(" \n\x1ca1.é\u3000", max_size=30),
+    st.one_of(st.integers(0, 5000), st.integers(990, 1010)),
+    st.sampled_from(["a", " ", "\n", "漢", "\x1c!", "\u00a0\t"]),
+)
+@example("", 1000, "a")
+@example("", 1001, "a")
 def test_only_words_of_over_a_thousand_characters_are_cut(text: str, length: int, unit: str) -> None:
-    long = f"{text}a {unit * length} {text}"
+    long = f"{text}a {(unit * length)[:length]} {text}"
     pieces = list(cut_long_words(long))
     assert "".join(pieces) == long
-    runs = [run for piece in pieces for run in re.findall(r"\S+|\s+", piece)]
-    assert max(map(len, runs)) <= 1000
-    if length < 900:
-        assert pieces == [long]
+    runs = [len(run) for piece in pieces for run in re.findall(f"[{SPACE}]+|[^{SPACE}]+", piece)]
+    assert max(runs) <= 1000
+    num_cuts = sum((len(run) - 1) // 1000 for run in re.findall(f"[{SPACE}]+|[^{SPACE}]+", long))
+    assert len(pieces) == num_cuts + 1
 
 
 def test_a_long_text_without_words_is_trained_on() -> None:
@@ -101,10 +170,10 @@ def test_a_long_text_without_words_is_trained_on() -> None:
     assert len(train([letters, " \t\n" * 50_000], 400).merges) == 400 - 257
 
 
-def test_progress_counts_bytes() -> None:
-    seen: list[int] = []
-    train(["é" * 10, "abc"], 258, on_progress=seen.append)
-    assert seen == [20, 23]
+def test_progress_counts_bytes_and_says_when_all_are_read() -> None:
+    seen: list[tuple[int, bool]] = []
+    train(["é" * 10, "abc"], 258, on_progress=lambda *told: seen.append(told))
+    assert seen == [(20, False), (23, False), (23, True)]
 
 
 def textbook_bpe(words: list[str], num_merges: int) -> list[Merge]:
@@ -200,3 +269,23 @@ def test_sample_is_a_pure_share_of_the_ids() -> None:
 def test_unsound_merges_are_refused(merges: list[Merge], message: str) -> None:
     with pytest.raises(TokenizerError, match=message):
         Vocabulary(tuple(merges))
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=40))
+def test_a_merge_is_sound_where_merging_its_bytes_comes_to_it(picks: list[tuple[int, int]]) -> None:
+    tokens = [b"a", b"b", b"c"]
+    ranks = {bytes([byte]): rank for rank, byte in enumerate(CHARACTERS)}
+    merges: list[Merge] = []
+    for first, second in picks:
+        left, right = tokens[first % len(tokens)], tokens[second % len(tokens)]
+        if left + right in ranks or len(left + right) > 60:
+            continue
+        sound = _merge_until_two(left + right, ranks) == [left, right]
+        if sound:
+            merges.append((left, right))
+            Vocabulary(tuple(merges))
+            tokens.append(left + right)
+            ranks[left + right] = len(ranks)
+        else:
+            with pytest.raises(TokenizerError, match="can never happen"):
+                Vocabulary((*merges, (left, right)))

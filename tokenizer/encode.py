@@ -11,7 +11,7 @@ import tiktoken
 
 from tokenizer.errors import TokenizerError
 from tokenizer.files import TOKENIZER_JSON, parse_tokenizer_json
-from tokenizer.text import WORDS, cut_long_spaces, well_formed
+from tokenizer.text import WORDS, cut_space_runs, well_formed
 from tokenizer.vocabulary import END_OF_TEXT, Vocabulary
 
 
@@ -41,7 +41,8 @@ class Tokenizer:
             "webtext",
             pat_str=WORDS,
             mergeable_ranks={token: rank for rank, token in enumerate(tokens)},
-            special_tokens=dict(self.specials),
+            # Texts are looked through for these, in vain: the fewer, the faster.
+            special_tokens={END_OF_TEXT: self.eot_id},
         )
 
     @classmethod
@@ -72,7 +73,8 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of a text. Names of special tokens in it are ordinary text.
 
-        Surrogates are replaced as `text.well_formed` says, all else decodes to what it was.
+        Surrogates are replaced as `text.well_formed` says, all else decodes to what it was. The cost
+        is that of n log n for n bytes at most, which a text of one word takes; no word is cut.
         """
         ids: list[int] = self.encode_array(text).tolist()
         return ids
@@ -81,7 +83,7 @@ class Tokenizer:
         """As `encode`, without making a Python integer of each id: uint32 [tokens], not to be written to."""
         pieces = [
             self._encoding.encode_to_numpy(piece, disallowed_special=())
-            for piece in cut_long_spaces(well_formed(text))
+            for piece in cut_space_runs(well_formed(text))
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 

@@ -1,23 +1,29 @@
-"""A vocabulary's files: `tokenizer.json`, and GPT-2's `vocab.json` and `merges.txt`.
+"""A vocabulary's files, each in the form that some programs read.
 
 `tokenizer.json` holds everything and is what `Tokenizer.load` reads; Hugging Face's `tokenizers`
-and `transformers` open it as it is. The other two are for programs that want GPT-2's own form.
-What is read is always the merges; a vocabulary that stands beside them must agree with them.
+and `transformers` open it as it is. `tokenizer_config.json` tells transformers' `AutoTokenizer`
+which special token serves for what. `vocab.json` and `merges.txt` are GPT-2's own form, and
+`tokenizer.tiktoken` is that of tiktoken's `load_tiktoken_bpe`. What is read is always the merges;
+a vocabulary that stands beside them must agree with them.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tokenizer.alphabet import spell, unspell
 from tokenizer.errors import TokenizerError
-from tokenizer.vocabulary import END_OF_TEXT, Vocabulary
+from tokenizer.vocabulary import CLS, END_OF_TEXT, MASK, PAD, SEP, UNK, Vocabulary
 
 TOKENIZER_JSON: Final = "tokenizer.json"
 VOCAB_JSON: Final = "vocab.json"
 MERGES_TXT: Final = "merges.txt"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+TIKTOKEN: Final = "tokenizer.tiktoken"
+"""As OpenAI names its own (`r50k_base.tiktoken`); `tokenizer.model` would be taken for SentencePiece's."""
 
 _MERGES_HEADER: Final = "#version: 0.2"
 _BYTE_LEVEL: Final = {
@@ -26,15 +32,31 @@ _BYTE_LEVEL: Final = {
     "trim_offsets": False,
     "use_regex": True,
 }
+_CONFIG: Final = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    # GPT-2's: one token begins and ends.
+    "bos_token": END_OF_TEXT,
+    "eos_token": END_OF_TEXT,
+    # ALBERT's.
+    "pad_token": PAD,
+    "unk_token": UNK,
+    "cls_token": CLS,
+    "sep_token": SEP,
+    "mask_token": MASK,
+    # Else decoding takes spaces away in front of full stops, in older releases.
+    "clean_up_tokenization_spaces": False,
+}
 
 
 def file_contents(vocabulary: Vocabulary) -> dict[str, bytes]:
-    """The bytes of the three files by name. The same vocabulary gives the same bytes."""
+    """The bytes of the five files by name. The same vocabulary gives the same bytes."""
     merges = [f"{spell(left)} {spell(right)}" for left, right in vocabulary.merges]
     document = json.dumps(_document(vocabulary), ensure_ascii=False, indent=1)
     texts = {
         VOCAB_JSON: json.dumps(_ids(vocabulary)),
         MERGES_TXT: "\n".join([_MERGES_HEADER, *merges]) + "\n",
+        TIKTOKEN: "".join(_rank_lines(vocabulary)),
+        TOKENIZER_CONFIG: json.dumps(_CONFIG, indent=1) + "\n",
         # Last, as it is the one that loads: where it stands, the others do.
         TOKENIZER_JSON: document + "\n",
     }
@@ -42,7 +64,7 @@ def file_contents(vocabulary: Vocabulary) -> dict[str, bytes]:
 
 
 def write_tokenizer(vocabulary: Vocabulary, folder: Path) -> None:
-    """Write the three files into a folder, which is made if need be. Each appears whole."""
+    """Write the five files into a folder, which is made if need be. Each appears whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in file_contents(vocabulary).items():
         temporary = folder / f"{name}.{os.getpid()}.tmp"
@@ -110,6 +132,12 @@ def _ids(vocabulary: Vocabulary) -> dict[str, int]:
     """Ids by spelled token, `<|endoftext|>` last and ALBERT's specials not in it."""
     ids = {spell(token): i for i, token in enumerate(vocabulary.tokens)}
     return ids | {END_OF_TEXT: len(ids)}
+
+
+def _rank_lines(vocabulary: Vocabulary) -> Iterator[str]:
+    """A line a token: its bytes in base64, a space, its id; special tokens have none."""
+    for rank, token in enumerate(vocabulary.tokens):
+        yield f"{b64encode(token).decode()} {rank}\n"
 
 
 def _document(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -46,5 +46,5 @@ def token_spans(
         )
     if len(ends) and (ends[0] < 0 or (np.diff(ends) < 0).any()):
         raise TokenizerError("the sentences' ends must not be negative or go back; sort them")
-    bounds = np.searchsorted(token_ends, ends, side="right")
-    return np.unique(np.concatenate(([0], bounds))).astype(np.int64)
+    bounds: npt.NDArray[np.int64] = np.append(0, np.searchsorted(token_ends, ends, side="right"))
+    return np.compress(np.append(True, np.diff(bounds) > 0), bounds)

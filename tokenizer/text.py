@@ -8,22 +8,28 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-WORDS: Final = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-"""GPT-2's words, as a pattern of Rust's fancy-regex: a contraction, letters, digits or other
-signs with the space before them, or white space up to the last of it. Merges never cross words.
+WORDS: Final = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+"
+"""GPT-2's words in a text that `cut_space_runs` has cut: a contraction, letters, digits or other signs
+with the space before them, or white space. Merges never cross words.
 
-Source: `pat` in https://github.com/openai/gpt-2/blob/master/src/encoder.py; possessive where
-that changes nothing but the time."""
+GPT-2's own pattern has `\\s+(?!\\S)` too, white space up to the last of a run, which goes to the word
+behind it. Without looking ahead a pattern needs no backtracking: it takes half the time, and cannot run
+out of stack on a long run.
 
-# Unicode's White_Space, which is what \s is to fancy-regex; Python's \s has U+001C to U+001F besides.
+Source: `pat` in https://github.com/openai/gpt-2/blob/master/src/encoder.py."""
+
+# Unicode's White_Space, which is what \s is to tiktoken; Python's \s has U+001C to U+001F besides.
 _WHITE_SPACE: Final = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_SPACE_RUN: Final = re.compile(f"[{_WHITE_SPACE}]++")
-_LONG_SPACE_RUN: Final = 100_000
+_LAST_BUT_ONE: Final = re.compile(f"[{_WHITE_SPACE}](?=[{_WHITE_SPACE}][^{_WHITE_SPACE}])")
+_TO_SPACES: Final = bytes.maketrans(b"\t\n\v\f\r", b"     ")
+# The wider ones in UTF-8: those that begin as curly quotes do, and what the others begin with.
+_WIDE_LIKE_QUOTES: Final = re.compile(rb"\xe2(?:\x80[\x80-\x8a\xa8\xa9\xaf]|\x81\x9f)")
+_WIDE_LEADS: Final = (b"\xc2", b"\xe1", b"\xe3")
 
 _LONGEST_TRAINED: Final = 1_000
-_LONG_WORD: Final = re.compile(
-    rf"(?<!\S)\S{{{_LONGEST_TRAINED + 1},}}+|(?<!\s)\s{{{_LONGEST_TRAINED + 1},}}+"
-)
+_RUN: Final = re.compile(f"[{_WHITE_SPACE}]++|[^{_WHITE_SPACE}]++")
+_BLOCK: Final = _LONGEST_TRAINED // 2
+_FULL_BLOCK: Final = re.compile(rf"[{_WHITE_SPACE}]{{{_BLOCK}}}|[^{_WHITE_SPACE}]{{{_BLOCK}}}")
 
 
 def well_formed(text: str) -> str:
@@ -39,31 +45,49 @@ def well_formed(text: str) -> str:
     return text
 
 
-def cut_long_spaces(text: str) -> Iterator[str]:
-    r"""Cut a text so that encoding it piece by piece gives the same ids, and always can.
+def cut_space_runs(text: str) -> Iterator[str]:
+    r"""Cut a text in front of the last white space of each run that a word follows, as `WORDS` needs.
 
-    fancy-regex runs out of its stack in `\s+(?!\S)` on somewhat more than 500,000 white spaces in a
-    row that something follows. Such a run is one word up to its last character, so the text is cut
-    before that one.
+    >>> list(cut_space_runs("a   b\n\nc d "))
+    ['a  ', ' b\n', '\nc d ']
     """
     start = 0
-    if len(text) > _LONG_SPACE_RUN:
-        for run in _SPACE_RUN.finditer(text):
-            if run.end() - run.start() > _LONG_SPACE_RUN and run.end() < len(text):
-                yield text[start : run.end() - 1]
-                start = run.end() - 1
+    if _may_have_runs(text):
+        for space in _LAST_BUT_ONE.finditer(text):
+            yield text[start : space.end()]
+            start = space.end()
     yield text[start:]
+
+
+def _may_have_runs(text: str) -> bool:
+    """Whether two white spaces may stand side by side: a quick no for most texts."""
+    data = text.encode()
+    if b"  " in data.translate(_TO_SPACES):
+        return True
+    wide = not text.isascii() and any(lead in data for lead in _WIDE_LEADS)
+    return wide or _WIDE_LIKE_QUOTES.search(data) is not None
 
 
 def cut_long_words(text: str) -> Iterator[str]:
     """Cut a text for training after each 1,000 characters without, or of nothing but, white space.
 
     The trainer's time grows with the square of a word's length, to minutes for one of a megabyte.
-    Shorter words are left alone, a longer one loses the pairs at its cuts.
+    Shorter words are left alone, a longer one loses the pairs at its cuts. Encoding cuts nothing.
     """
     start = 0
-    for run in _LONG_WORD.finditer(text):
-        for cut in range(run.start() + _LONGEST_TRAINED, run.end(), _LONGEST_TRAINED):
-            yield text[start:cut]
-            start = cut
+    if _may_have_long_words(text):
+        for run in _RUN.finditer(text):
+            for cut in range(run.start() + _LONGEST_TRAINED, run.end(), _LONGEST_TRAINED):
+                yield text[start:cut]
+                start = cut
     yield text[start:]
+
+
+def _may_have_long_words(text: str) -> bool:
+    """Whether an aligned block of 500 characters is of one kind: a run of over 1,000 has one inside.
+
+    A block is left at its first change of kind, so of prose some ten characters in 500 are looked at.
+    """
+    return len(text) > _LONGEST_TRAINED and any(
+        _FULL_BLOCK.match(text, at) for at in range(0, len(text) - _BLOCK + 1, _BLOCK)
+    )

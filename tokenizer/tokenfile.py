@@ -97,6 +97,26 @@ def document_index(dtype: npt.DTypeLike, lengths: npt.ArrayLike) -> Index:
     )
 
 
+def sentence_index(
+    dtype: npt.DTypeLike, lengths: npt.NDArray[np.int32], num_sentences: npt.NDArray[np.integer]
+) -> Index:
+    """The index of the sentences of documents that each are followed by one token of end-of-text.
+
+    Args:
+        dtype: of the tokens.
+        lengths: int32 [sentences], tokens in each; a document's together are all its tokens but the last.
+        num_sentences: [documents], sentences in each.
+    """
+    token = np.dtype(dtype)
+    pointers = np.cumsum(lengths, dtype=np.int64)
+    pointers -= lengths
+    pointers += np.repeat(np.arange(len(num_sentences)), num_sentences)  # end-of-text tokens before
+    pointers *= token.itemsize
+    documents = np.zeros(len(num_sentences) + 1, dtype=np.int64)
+    np.cumsum(num_sentences, out=documents[1:])
+    return Index(dtype=token, lengths=lengths, pointers=pointers, documents=documents)
+
+
 def index_bytes(index: Index) -> bytes:
     """The bytes of an `.idx` file.
 

@@ -3,13 +3,18 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from threading import Thread
+from typing import Final
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from tokenizer.alphabet import CHARACTERS, unspell
 from tokenizer.errors import TokenizerError
 from tokenizer.text import cut_long_words, well_formed
-from tokenizer.vocabulary import NUM_BYTES, Vocabulary
+from tokenizer.vocabulary import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE, Vocabulary
+
+_TOO_MANY_BYTES: Final = 2**31
+"""A pair occurs less often than its texts have bytes, and the trainer counts it in an i32."""
 
 
 def sampled(document_id: str, fraction: float) -> bool:
@@ -23,27 +28,34 @@ def sampled(document_id: str, fraction: float) -> bool:
 
 
 def train(
-    texts: Iterable[str], vocab_size: int, *, on_progress: Callable[[int], None] | None = None
+    texts: Iterable[str], vocab_size: int, *, on_progress: Callable[[int, bool], None] | None = None
 ) -> Vocabulary:
     """Learn `vocab_size - 257` merges from texts.
 
     The result depends on the texts as a multiset only: neither their order, the number of threads
     nor the process changes it. Of pairs that are equally frequent, the one of lower ids goes
     first. Pairs never cross GPT-2's words, and count once for each time their word occurs; words
-    of over 1,000 characters are cut (see `text.cut_long_words`).
+    of over 1,000 characters are cut (see `text.cut_long_words`). Of the texts, the trainer keeps
+    the distinct words and their counts only.
 
     Args:
-        texts: read once; surrogates are replaced as `text.well_formed` says.
+        texts: read once, by threads that take turns; surrogates are replaced as
+            `text.well_formed` says.
         vocab_size: number of ids, the 256 bytes and `<|endoftext|>` included, ALBERT's special
-            tokens not; at least 257.
-        on_progress: called with the number of bytes of UTF-8 read so far, after each text.
+            tokens not; 257 to 1,000,000.
+        on_progress: called with the number of bytes of UTF-8 read so far, after each text (then
+            with False), and once more when all are read and the merges begin to be learnt (True).
 
     Raises:
-        TokenizerError: `vocab_size` is under 257, or the texts have fewer pairs to merge than it
-            asks for. The message names the largest one that these texts allow.
+        TokenizerError: `vocab_size` is out of bounds, the texts are 2 GiB or more, or they have
+            fewer pairs to merge than it asks for. The message names the largest one that these
+            texts allow.
     """
-    if vocab_size < NUM_BYTES + 1:
-        raise TokenizerError(f"vocab_size is {vocab_size}, but 256 bytes and <|endoftext|> need at least 257")
+    if not MIN_VOCAB_SIZE <= vocab_size <= MAX_VOCAB_SIZE:
+        raise TokenizerError(
+            f"vocab_size is {vocab_size:,}, but it must be {MIN_VOCAB_SIZE} (256 bytes and <|endoftext|>) "
+            f"to {MAX_VOCAB_SIZE:,}"
+        )
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
@@ -52,7 +64,8 @@ def train(
         initial_alphabet=list(CHARACTERS.values()),
         show_progress=False,
     )
-    learner.train_from_iterator(_report(texts, on_progress), trainer)
+    read = _read(texts, on_progress or (lambda _num_bytes, _is_all: None))
+    _in_a_thread(lambda: learner.train_from_iterator(read, trainer))
 
     pairs = json.loads(learner.to_str())["model"]["merges"]
     vocabulary = Vocabulary(tuple((unspell(left), unspell(right)) for left, right in pairs))
@@ -65,11 +78,37 @@ def train(
     return vocabulary
 
 
-def _report(texts: Iterable[str], on_progress: Callable[[int], None] | None) -> Iterator[str]:
+def _read(texts: Iterable[str], on_progress: Callable[[int, bool], None]) -> Iterator[str]:
+    """The texts as the trainer gets them, counted."""
     num_bytes = 0
     for text in texts:
         sound = well_formed(text)
-        num_bytes += len(sound.encode())
+        num_bytes += len(sound) if sound.isascii() else len(sound.encode())
+        if num_bytes >= _TOO_MANY_BYTES:
+            raise TokenizerError(
+                f"the texts are {num_bytes:,} bytes or more, but the trainer counts pairs in 32 bits, which "
+                "is sure to hold under 2 GiB; train on a smaller sample"
+            )
         yield from cut_long_words(sound)
-        if on_progress is not None:
-            on_progress(num_bytes)
+        on_progress(num_bytes, False)
+    on_progress(num_bytes, True)
+
+
+def _in_a_thread(work: Callable[[], None]) -> None:
+    """Do `work` in another thread and wait for it, so that Ctrl-C ends the wait.
+
+    The trainer runs for minutes without a look at signals, and they come to the main thread.
+    """
+    failures: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    worker = Thread(target=do, daemon=True)
+    worker.start()
+    worker.join()
+    if failures:
+        raise failures[0]

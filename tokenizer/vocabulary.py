@@ -13,8 +13,17 @@ from tokenizer.alphabet import CHARACTERS
 from tokenizer.errors import TokenizerError
 
 NUM_BYTES: Final = 256
+MIN_VOCAB_SIZE: Final = NUM_BYTES + 1
+MAX_VOCAB_SIZE: Final = 1_000_000
+"""The most that may be asked for: the trainer takes memory for as many before it reads a text."""
+
 END_OF_TEXT: Final = "<|endoftext|>"
-ALBERT_SPECIALS: Final = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+PAD: Final = "[PAD]"
+UNK: Final = "[UNK]"
+CLS: Final = "[CLS]"
+SEP: Final = "[SEP]"
+MASK: Final = "[MASK]"
+ALBERT_SPECIALS: Final = (PAD, UNK, CLS, SEP, MASK)
 
 Merge = tuple[bytes, bytes]
 
@@ -67,6 +76,7 @@ def _check_merges(merges: Iterable[Merge]) -> None:
     Training always gives such merges; a file edited by hand may not.
     """
     ranks = {token: rank for rank, token in enumerate(_byte_tokens())}
+    pairs: dict[bytes, Merge] = {}
     for number, (left, right) in enumerate(merges, start=1):
         for part in (left, right):
             if part not in ranks:
@@ -80,13 +90,40 @@ def _check_merges(merges: Iterable[Merge]) -> None:
                 f"merge {number} of {left!r} and {right!r} makes {token!r}, which exists already; "
                 "take the file as its trainer wrote it"
             )
-        reached = _merge_until_two(token, ranks)
-        if reached != [left, right]:
+        if not _comes_out_as(left, right, ranks, pairs):
             raise TokenizerError(
                 f"merge {number} of {left!r} and {right!r} can never happen: the merges before it "
-                f"lead {token!r} to {reached}; take the file as its trainer wrote it"
+                f"lead {token!r} to {_merge_until_two(token, ranks)}; take the file as its trainer wrote it"
             )
         ranks[token] = len(ranks)
+        pairs[token] = (left, right)
+
+
+def _comes_out_as(left: bytes, right: bytes, ranks: dict[bytes, int], pairs: dict[bytes, Merge]) -> bool:
+    """Whether the bytes of two tokens, merged by rank, come out as just these two.
+
+    Each does by itself. So what matters is whether ever the parts on either side of the seam are merged:
+    before those parts have grown, rank by rank, to be the two tokens. Of equal ranks the leftmost is first.
+    """
+    before = _edge(left, pairs, side=1)
+    after = _edge(right, pairs, side=0)
+    while len(before) > 1 or len(after) > 1:
+        none = len(ranks)
+        grows_before = ranks[before[-2]] if len(before) > 1 else none
+        grows_after = ranks[after[-2]] if len(after) > 1 else none
+        across = ranks.get(before[-1] + after[-1], none)
+        if across < grows_before and across <= grows_after:
+            return False
+        (before if grows_before <= grows_after else after).pop()
+    return True
+
+
+def _edge(token: bytes, pairs: dict[bytes, Merge], side: int) -> list[bytes]:
+    """The parts at a token's left (0) or right (1) edge as it is merged: from the token back to a byte."""
+    parts = [token]
+    while parts[-1] in pairs:
+        parts.append(pairs[parts[-1]][side])
+    return parts
 
 
 def _merge_until_two(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError
 from tokenizer.errors import TokenizerError
+from webtext.shard_commands import export, inspect_shard
 from webtext.terminal import RunArgument, console, errors
 from webtext.tokenizer_commands import tokenizer_app
 
@@ -291,6 +292,10 @@ def verify(run: RunArgument) -> None:
         number = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise RunError(f"{run}: {number} found.")
     console.print(f"{run}: every checksum, count and reference is right")
+
+
+app.command("inspect-shard")(inspect_shard)
+app.command()(export)
 
 
 @app.command()

@@ -1,9 +1,9 @@
-"""A stage's progress for people: how much is done, how fast, and the time to go, read from its folder."""
+"""Progress for people: how much is done, how fast, and the time to go; a stage's is read from its folder."""
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -25,72 +25,15 @@ from pipeline.status import (
     sensitivity,
     waterfall,
 )
+from pipeline.tokenizer.progress import Training, read_training
 from webtext.paths import near
 
 _POLL_S = 0.5
 _PLAIN_LINE_EVERY_S = 15.0
 
 
-class StageProgress:
-    """Shows the stages of one build on a console: a bar each on a terminal, plain lines elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    @contextmanager
-    def __call__(self, stage: str, folder: Folder, names: Sequence[str]) -> Iterator[None]:
-        """Watches a stage's folder until the block ends."""
-        done = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(stage, folder, names, done), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-
-    def _watch(self, stage: str, folder: Folder, names: Sequence[str], done: threading.Event) -> None:
-        progress = _StageBar(
-            TextColumn("[bold]{task.description:<10}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TextColumn("{task.fields[rate]}"),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
-        tally = _Tally(stage, folder, names)
-        task = progress.add_task(stage, total=None, unit="", rate="", left="")
-        spoken = time.monotonic()
-        with progress:
-            finished = False
-            while not finished:
-                seen = tally.look()
-                progress.below = "\n".join(seen.below)
-                progress.update(
-                    task, completed=seen.done, total=seen.of, unit=seen.unit, rate=seen.rate, left=seen.left
-                )
-                if not self._console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
-                    spoken = time.monotonic()
-                    self._console.print(f"{stage}: {seen.line()}", markup=False)
-                finished = done.wait(_POLL_S)
-
-
-class _StageBar(Progress):
-    """A stage's bar, and lines below it."""
-
-    below = ""
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        yield from super().get_renderables()
-        if self.below:
-            yield Text(self.below)
-
-
-class _Seen(NamedTuple):
-    """How far a stage is."""
+class Seen(NamedTuple):
+    """How far a piece of work is."""
 
     done: int
     of: int
@@ -105,6 +48,69 @@ class _Seen(NamedTuple):
         return "; ".join((", ".join(one for one in first if one), *self.below))
 
 
+class StageProgress:
+    """Shows the stages of one build on a console: a bar each on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, stage: str, folder: Folder, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Watches a stage's folder until the block ends."""
+        return watching(stage, _Tally(stage, folder, names).look, self._console)
+
+
+@contextmanager
+def watching(title: str, look: Callable[[], Seen], console: Console) -> Iterator[None]:
+    """Shows what ``look`` sees, twice a second, until the block ends."""
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(title, look, console, done), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _watch(title: str, look: Callable[[], Seen], console: Console, done: threading.Event) -> None:
+    progress = _StageBar(
+        TextColumn("[bold]{task.description:<10}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    task = progress.add_task(title, total=None, unit="", rate="", left="")
+    spoken = time.monotonic()
+    with progress:
+        finished = False
+        while not finished:
+            seen = look()
+            progress.below = "\n".join(seen.below)
+            progress.update(
+                task, completed=seen.done, total=seen.of, unit=seen.unit, rate=seen.rate, left=seen.left
+            )
+            if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
+                spoken = time.monotonic()
+                console.print(f"{title}: {seen.line()}", markup=False)
+            finished = done.wait(_POLL_S)
+
+
+class _StageBar(Progress):
+    """A stage's bar, and lines below it."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below)
+
+
 class _Tally:
     """What the sidecars in a folder say so far and, of a crawl, the figures that it leaves."""
 
@@ -116,14 +122,15 @@ class _Tally:
         self._started = time.monotonic()
         self._before: tuple[int, int] | None = None  # parts and records at the start
 
-    def look(self) -> _Seen:
-        """Links of a crawl at work; parts of anything else."""
+    def look(self) -> Seen:
+        """Links of a crawl at work, megabytes of a training; parts of anything else."""
         crawl = read_crawl(self._folder, time.time()) if self._stage == "fetch" else None
         if crawl is not None and crawl.is_running:
             return _seen_of(crawl.figures)
-        return self._parts()
+        training = read_training(self._folder) if self._stage == "tokenizer" else None
+        return self._parts() if training is None else seen_of_training(training, time.time())
 
-    def _parts(self) -> _Seen:
+    def _parts(self) -> Seen:
         for name in (
             self._names
             & {file.removesuffix(".json") for file in self._folder.sizes() if file.endswith(".json")}
@@ -138,7 +145,7 @@ class _Tally:
         elapsed = time.monotonic() - self._started
         num_new, records_new = num - self._before[0], records - self._before[1]
         left = (len(self._names) - num) * elapsed / num_new if num_new else None
-        return _Seen(
+        return Seen(
             done=num,
             of=len(self._names),
             unit="parts",
@@ -147,9 +154,9 @@ class _Tally:
         )
 
 
-def _seen_of(figures: Figures) -> _Seen:
+def _seen_of(figures: Figures) -> Seen:
     _, *below = crawl_lines(figures)
-    return _Seen(
+    return Seen(
         done=figures.done,
         of=figures.links,
         unit="links",
@@ -157,6 +164,18 @@ def _seen_of(figures: Figures) -> _Seen:
         left="" if figures.eta_s is None else f"about {duration(figures.eta_s)} to go",
         below=tuple(below),
     )
+
+
+def seen_of_training(training: Training, now: float) -> Seen:
+    """How far a training is at ``now``, in seconds of the epoch: how much is read, or how long it learns."""
+    read, merges = training.num_bytes, f"{training.num_merges:,} merges"
+    if training.learning_since is not None:
+        learning = f"learning {merges} for {duration(now - training.learning_since)}"
+        return Seen(round(read / 1e6), round(read / 1e6), "MB read", "", learning)
+    of = max(read, training.of_bytes)
+    rate = read / max(now - training.began, 1e-9)
+    left = f"about {duration((of - read) / rate)} to go, then {merges}" if read else ""
+    return Seen(round(read / 1e6), round(of / 1e6), "MB read", f"{rate / 1e6:,.1f} MB/s", left)
 
 
 class StageLines:

@@ -1,12 +1,13 @@
 """``webtext tokenizer``: train, import and use byte-level BPE tokenizers."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from webtext.terminal import console
+from webtext.terminal import RunArgument, console, errors
 
 tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizers.", no_args_is_help=True)
 
@@ -17,17 +18,27 @@ def tokenizer_train(
         list[str], typer.Argument(metavar="INPUT...", help="Run directories with a corpus, or text files.")
     ],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    vocab_size: Annotated[int, typer.Option(help="Ids: 256 bytes, merges and <|endoftext|>.")] = 50_257,
+    vocab_size: Annotated[
+        int, typer.Option(min=257, max=1_000_000, help="Ids: 256 bytes, merges and <|endoftext|>.")
+    ] = 50_257,
+    sample_bytes: Annotated[
+        int, typer.Option(min=1, max=2_000_000_000, help="About how many bytes of text to train on.")
+    ] = 1_000_000_000,
 ) -> None:
     """Train a byte-level BPE on a corpus or on text files.
+
+    Of more text than --sample-bytes, documents are chosen by a hash of their ids and paragraphs of text
+    files by a hash of their text: neither the order of the inputs nor the machine changes the result.
 
     Example: webtext tokenizer train runs/webtext --vocab-size 32000 --out tokenizer
     """
     from tokenizer.files import write_tokenizer
-    from tokenizer.train import train
-    from webtext.texts import texts_of
+    from webtext.texts import open_texts
+    from webtext.vocabulary_training import train_on
 
-    vocabulary = train((text for one in inputs for text in texts_of(one)), vocab_size)
+    vocabulary = train_on(
+        open_texts(inputs), vocab_size=vocab_size, sample_bytes=sample_bytes, console=console
+    )
     write_tokenizer(vocabulary, out)
     console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
 
@@ -63,3 +74,44 @@ def tokenizer_encode(
     if text is None:
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     typer.echo(" ".join(str(token) for token in loaded.encode(text)))
+
+
+@tokenizer_app.command("show")
+def tokenizer_show(
+    run: RunArgument,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Another tokenizer to compare with; more than once."),
+    ] = None,
+    sample_bytes: Annotated[
+        int, typer.Option(help="About how many bytes of the corpus to measure on.", min=1)
+    ] = 100_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how well a run's tokenizer fits its corpus: bytes a token, tokens a word, which ids are used.
+
+    Example: webtext tokenizer show runs/webtext --against gpt2
+    """
+    from pipeline.report.vocabulary import measure_fit
+    from pipeline.report.vocabulary_page import write_page
+    from pipeline.report.vocabulary_tables import tables
+    from pipeline.runs import Folder
+    from tokenizer.encode import Tokenizer
+    from webtext.paths import near
+
+    folder = Folder(run)
+    others = {near(path): Tokenizer.load(path) for path in against or ()}
+    with errors.status("every vocabulary encodes the sample"):
+        fit = measure_fit(folder, others, sample_bytes)
+    page = write_page(folder, fit)
+    if as_json:
+        typer.echo(json.dumps({**fit.to_json(), "page": page}, indent=1))
+        return
+    console.print(*tables(fit), sep="\n")
+    if not others:
+        console.print(
+            "\nto compare with GPT-2's: webtext tokenizer import --vocab encoder.json --merges vocab.bpe "
+            "--out gpt2, then --against gpt2",
+            style="dim",
+        )
+    console.print(f"\nthe coverage as a curve, and more tokens: {page}", markup=False)

@@ -39,14 +39,16 @@ _CONFIG: Mapping[str, Any] = {
 }
 
 
-def _svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int = _HEIGHT) -> str:
+def to_svg(chart: alt.Chart | alt.LayerChart | alt.FacetChart, height: int = _HEIGHT) -> str:
+    """A chart in the report's looks; ``height`` in pixels."""
     specification = chart.properties(width=_WIDTH, height=height).to_dict()
     specification["config"] = dict(_CONFIG)
     svg: str = vl_convert.vegalite_to_svg(specification)
     return svg
 
 
-def _data(rows: Sequence[Row]) -> alt.InlineData:
+def inline(rows: Sequence[Row]) -> alt.InlineData:
+    """Rows as a chart holds them."""
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
@@ -58,14 +60,14 @@ def _number_axis(rows: Sequence[Row], value: str) -> alt.Axis:
 def ranking(rows: Sequence[Row], name: str, value: str) -> str:
     """Horizontal bars in the order of the rows."""
     chart = (
-        alt.Chart(_data(rows))
+        alt.Chart(inline(rows))
         .mark_bar()
         .encode(
             x=alt.X(f"{value}:Q", title=value, axis=_number_axis(rows, value)),
             y=alt.Y(f"{name}:N", sort=None, title=None),
         )
     )
-    return _svg(chart, height=_BAR_STEP * len(rows))
+    return to_svg(chart, height=_BAR_STEP * len(rows))
 
 
 def columns(
@@ -79,14 +81,14 @@ def columns(
     labelled = [{name: _label(row[name]), value: row[value]} for row in every]
     axis = _class_axis(len(every))
     chart = (
-        alt.Chart(_data(labelled))
+        alt.Chart(inline(labelled))
         .mark_bar(size=min(_MAX_BAR, 0.85 * _WIDTH / len(every)))
         .encode(
             x=alt.X(f"{name}:N", sort=None, title=title, axis=axis),
             y=alt.Y(f"{value}:Q", title=value, axis=_number_axis(rows, value)),
         )
     )
-    return _svg(chart)
+    return to_svg(chart)
 
 
 def _with_gaps(rows: Sequence[Row], name: str, value: str, following: Callable[[Any], Any]) -> Sequence[Row]:
@@ -127,7 +129,7 @@ def month_shares(rows: Sequence[Row]) -> str:
         for row in every
     ]
     chart = (
-        alt.Chart(_data(labelled))
+        alt.Chart(inline(labelled))
         .mark_bar(size=min(_MAX_BAR, 0.85 * _WIDTH / len(every)))
         .encode(
             x=alt.X("month:N", sort=None, title="month of the post", axis=_class_axis(len(every))),
@@ -140,7 +142,7 @@ def month_shares(rows: Sequence[Row]) -> str:
             ),
         )
     )
-    return _svg(chart)
+    return to_svg(chart)
 
 
 def _class_axis(num_classes: int) -> alt.Axis:
@@ -156,7 +158,7 @@ def losses(training: Training) -> str:
         for step in training.steps
         if key in step
     ]
-    base = alt.Chart(_data(points)).encode(
+    base = alt.Chart(inline(points)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(format=",~f", tickCount=4)),
         y=alt.Y("loss:Q", title="loss (nats)", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
         color=alt.Color(
@@ -167,7 +169,7 @@ def losses(training: Training) -> str:
         ),
     )
     dots = base.transform_filter("datum.of == 'validation'").mark_point(filled=True, size=30)
-    return _svg(alt.layer(base.mark_line(strokeWidth=1.5), dots))
+    return to_svg(alt.layer(base.mark_line(strokeWidth=1.5), dots))
 
 
 CHARTS: Mapping[str, Callable[[Sequence[Row]], str]] = {

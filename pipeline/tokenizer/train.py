@@ -2,18 +2,28 @@
 
 import time
 from collections.abc import Iterator, Sequence
-
-import pyarrow.parquet as pq
+from dataclasses import replace
 
 from pipeline.errors import InputError
 from pipeline.records import Reason
-from pipeline.runs import Counts, PartWriter
+from pipeline.runs import Counts, Folder, PartWriter
 from pipeline.stages import Job, Planned
+from pipeline.tokenizer.documents import sample, sample_fraction
+from pipeline.tokenizer.progress import TRAINING, Training
 from tokenizer.encode import Tokenizer
 from tokenizer.errors import TokenizerError
-from tokenizer.files import MERGES_TXT, TOKENIZER_JSON, VOCAB_JSON, file_contents
-from tokenizer.train import sampled, train
-from tokenizer.vocabulary import Vocabulary
+from tokenizer.files import (
+    MERGES_TXT,
+    TIKTOKEN,
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
+    VOCAB_JSON,
+    file_contents,
+)
+from tokenizer.train import train
+from tokenizer.vocabulary import MIN_VOCAB_SIZE, Vocabulary
+
+_TOLD_EVERY_S = 1.0
 
 
 def work(job: Job, todo: Sequence[Planned]) -> None:
@@ -23,7 +33,10 @@ def work(job: Job, todo: Sequence[Planned]) -> None:
         InputError: The corpus is empty, or too small for the vocabulary that is asked for.
     """
     for part in todo:
-        _train(job, part)
+        try:
+            _train(job, part)
+        finally:
+            job.folder.remove([TRAINING])
 
 
 def _train(job: Job, part: Planned) -> None:
@@ -38,14 +51,15 @@ def _train(job: Job, part: Planned) -> None:
 
     def texts() -> Iterator[str]:
         nonlocal num_sampled
-        for text in sample(job, part):
+        fraction = sample_fraction(job.settings.sample_bytes, part.spec["text_bytes"])
+        for text in sample(job.folder_of("dedupe"), part.spec["sources"], fraction):
             num_sampled += 1
             yield text
 
     try:
-        vocabulary = train(texts(), job.settings.vocab_size)
+        vocabulary = train(texts(), job.settings.vocab_size, on_progress=_Told(job, part))
     except TokenizerError as error:
-        raise InputError(f"[tokenizer] vocab_size: {error}") from error
+        raise InputError(f"[tokenizer] {error}") from error
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     tokenizer = _write(writer, vocabulary)
     rejected = {str(Reason.NOT_SAMPLED): num_in - num_sampled} if num_in > num_sampled else {}
@@ -60,15 +74,25 @@ def _train(job: Job, part: Planned) -> None:
     )
 
 
-def sample(job: Job, part: Planned) -> Iterator[str]:
-    """The texts to train on: about the bytes that the settings say, chosen by a hash of the document's id."""
-    fraction = job.settings.sample_bytes / max(1, part.spec["text_bytes"])
-    for source in part.spec["sources"]:
-        with job.folder_of("dedupe").open(source) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=256, columns=["id", "text"]):
-                for name, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                    if sampled(name, fraction):
-                        yield text
+class _Told:
+    """Leaves word of a training in its stage's folder: each second, and when the reading is over."""
+
+    def __init__(self, job: Job, part: Planned) -> None:
+        self._folder: Folder = job.folder
+        self._training = Training(
+            num_bytes=0,
+            of_bytes=min(job.settings.sample_bytes, part.spec["text_bytes"]),
+            num_merges=job.settings.vocab_size - MIN_VOCAB_SIZE,
+            began=time.time(),
+        )
+        self._told = 0.0
+
+    def __call__(self, num_bytes: int, is_all: bool) -> None:
+        now = time.monotonic()
+        if is_all or now - self._told >= _TOLD_EVERY_S:
+            self._told = now
+            learning_since = time.time() if is_all else None
+            replace(self._training, num_bytes=num_bytes, learning_since=learning_since).write(self._folder)
 
 
 def _write(writer: PartWriter, vocabulary: Vocabulary) -> Tokenizer:
@@ -76,8 +100,10 @@ def _write(writer: PartWriter, vocabulary: Vocabulary) -> Tokenizer:
     tokenizer = Tokenizer.from_bytes(contents[TOKENIZER_JSON], TOKENIZER_JSON)
     rows = {
         TOKENIZER_JSON: tokenizer.vocab_size,
+        TOKENIZER_CONFIG: 1,
         VOCAB_JSON: vocabulary.vocab_size,
         MERGES_TXT: len(vocabulary.merges),
+        TIKTOKEN: len(vocabulary.tokens),
     }
     for name, num_rows in rows.items():
         with writer.open_named(name) as sink:

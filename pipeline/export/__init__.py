@@ -1,0 +1,1 @@
+"""export: a finished run in the forms that other trainers and tools read."""
