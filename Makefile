@@ -65,6 +65,9 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.dedupe signatures
 	$(BIN)/python -m benchmarks.dedupe scale
+	$(BIN)/python -m benchmarks.tokens encode
+	$(BIN)/python -m benchmarks.tokens shard
+	$(BIN)/python -m benchmarks.tokens train
 	$(BIN)/python -m benchmarks.fetch
 	$(BIN)/python -m benchmarks.hostile
 

@@ -82,8 +82,8 @@ def _read(texts: Iterable[str], on_progress: Callable[[int, bool], None]) -> Ite
     """The texts as the trainer gets them, counted."""
     num_bytes = 0
     for text in texts:
-        sound = well_formed(text)
-        num_bytes += len(sound) if sound.isascii() else len(sound.encode())
+        sound, size = _sound(text)
+        num_bytes += size
         if num_bytes >= _TOO_MANY_BYTES:
             raise TokenizerError(
                 f"the texts are {num_bytes:,} bytes or more, but the trainer counts pairs in 32 bits, which "
@@ -92,6 +92,17 @@ def _read(texts: Iterable[str], on_progress: Callable[[int, bool], None]) -> Ite
         yield from cut_long_words(sound)
         on_progress(num_bytes, False)
     on_progress(num_bytes, True)
+
+
+def _sound(text: str) -> tuple[str, int]:
+    """The text as `text.well_formed` has it, and its bytes of UTF-8."""
+    if text.isascii():
+        return text, len(text)
+    try:
+        return text, len(text.encode())
+    except UnicodeEncodeError:
+        sound = well_formed(text)
+        return sound, len(sound.encode())
 
 
 def _in_a_thread(work: Callable[[], None]) -> None:

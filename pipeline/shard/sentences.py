@@ -62,11 +62,13 @@ def sentence_ends(text: str, language: str) -> npt.NDArray[np.int64]:
     ends = [start if text[start].isalnum() else _begin(text, start) for start in starts if start > first]
     line_end = _ANY_LINE_END if any(sign in text for sign in _RARE_LINE_ENDS) else _LINE_END
     ends += [match.end() for match in line_end.finditer(text, first)]
-    if language == "el" or _may_have_full_stops(text):
+    data = b"" if text.isascii() else text.encode()
+    if language == "el" or _may_have_full_stops(data):
         full_stop = _GREEK_FULL_STOP if language == "el" else _FULL_STOP
         ends += [match.end() for match in full_stop.finditer(text, first)]
     ends.append(len(text))
-    return _byte_offsets(text, np.array(sorted(set(ends)), dtype=np.int64))
+    offsets = np.array(sorted(set(ends)), dtype=np.int64)
+    return _byte_offsets(data, offsets) if data else offsets
 
 
 def _begin(text: str, start: int) -> int:
@@ -75,19 +77,14 @@ def _begin(text: str, start: int) -> int:
     return left_over.end() if left_over else start
 
 
-def _may_have_full_stops(text: str) -> bool:
-    """Whether there may be other scripts' full stops: a quick no for Latin, Greek and Cyrillic ones."""
-    if text.isascii():
-        return False
-    data = text.encode()
+def _may_have_full_stops(data: bytes) -> bool:
+    """Whether UTF-8 may hold other scripts' full stops: a quick no for Latin, Greek and Cyrillic ones."""
     return bool(data.translate(None, _OTHER_BYTES)) or _LIKE_QUOTES.search(data) is not None
 
 
-def _byte_offsets(text: str, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Offsets in characters, 0 up to the text's length, as offsets in its UTF-8."""
-    if text.isascii():
-        return offsets
-    data = np.frombuffer(text.encode(), dtype=np.int8)
-    continued = np.flatnonzero(data < -64)  # a character's other bytes are 0x80 to 0xBF: -128 to -65
+def _byte_offsets(data: bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Offsets in characters of a text, as offsets in its UTF-8."""
+    # A character's other bytes are 0x80 to 0xBF: -128 to -65.
+    continued = np.flatnonzero(np.frombuffer(data, dtype=np.int8) < -64)
     characters = continued - np.arange(1, len(continued) + 1)  # which character each of them belongs to
     return offsets + np.searchsorted(characters, offsets)

@@ -21,7 +21,7 @@ from pipeline.records import SHARD_DOCUMENTS
 from pipeline.runs import Counts, Folder, PartWriter
 from pipeline.shard.plan import slice_rows
 from pipeline.shard.split import SPLIT_COLUMNS, SPLITS, splits_of
-from pipeline.shard.tokens import tokenize
+from pipeline.shard.tokens import TokenBlock, tokenize
 from pipeline.stages import Job, Planned
 from tokenizer.encode import Tokenizer
 from tokenizer.files import TOKENIZER_JSON
@@ -42,12 +42,15 @@ def write_shard(job: Job, part: Planned) -> None:
         splits: dict[str, _SplitFiles] = {}
         for batch in _batches(job, part):
             names = np.array(list(splits_of(batch, job.settings)))
+            texts, languages = batch["text"].to_pylist(), batch["language"].to_pylist()
             for name in SPLITS:
                 rows = np.flatnonzero(names == name)
                 if len(rows) and name not in splits:
-                    splits[name] = _SplitFiles(writer, f"{name}-{shard:05d}", tokenizer, opened)
+                    splits[name] = _SplitFiles(writer, f"{name}-{shard:05d}", tokenizer.vocab_size, opened)
                 if len(rows):
-                    splits[name].add(batch.take(pa.array(rows)))
+                    chosen = rows.tolist()
+                    block = tokenize([texts[i] for i in chosen], [languages[i] for i in chosen], tokenizer)
+                    splits[name].add(batch["id"].take(pa.array(rows)), block)
         written = {name: splits[name] for name in SPLITS if name in splits}
         for files in written.values():
             files.finish()
@@ -68,11 +71,10 @@ def write_shard(job: Job, part: Planned) -> None:
 class _SplitFiles:
     """A shard's ``SPLIT-NNNNN.bin`` as it grows, and what its two indexes will say."""
 
-    def __init__(self, writer: PartWriter, name: str, tokenizer: Tokenizer, opened: ExitStack) -> None:
+    def __init__(self, writer: PartWriter, name: str, vocab_size: int, opened: ExitStack) -> None:
         self._writer = writer
         self._name = name
-        self._tokenizer = tokenizer
-        self._dtype = token_dtype(tokenizer.vocab_size)
+        self._dtype = token_dtype(vocab_size)
         self._closing = opened.enter_context(ExitStack())
         self._sink = self._closing.enter_context(writer.open_named(f"{name}.bin"))
         self._ids: list[pa.Array] = []
@@ -80,11 +82,10 @@ class _SplitFiles:
         self._num_sentences = array("i")  # of each document
         self._sentence_lengths = array("i")
 
-    def add(self, documents: pa.RecordBatch) -> None:
-        """Writes the documents' tokens."""
-        block = tokenize(documents["text"].to_pylist(), documents["language"].to_pylist(), self._tokenizer)
+    def add(self, ids: pa.Array, block: TokenBlock) -> None:
+        """Writes the tokens of the documents with these ids."""
         self._sink.write(block.tokens.astype(self._dtype))
-        self._ids.append(documents["id"])
+        self._ids.append(ids)
         self._lengths.frombytes(block.lengths.tobytes())
         self._num_sentences.frombytes(block.num_sentences.tobytes())
         self._sentence_lengths.frombytes(block.sentence_lengths.tobytes())
