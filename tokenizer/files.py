@@ -43,6 +43,8 @@ _CONFIG: Final = {
     "cls_token": CLS,
     "sep_token": SEP,
     "mask_token": MASK,
+    # Else transformers 4 gives segments too, which GPT-2 would add to its embeddings as tokens.
+    "model_input_names": ["input_ids", "attention_mask"],
     # Else decoding takes spaces away in front of full stops, in older releases.
     "clean_up_tokenization_spaces": False,
 }
