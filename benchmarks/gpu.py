@@ -37,7 +37,6 @@ from benchmarks.gpu_correctness import (
 from benchmarks.gpu_nanogpt import run_nanogpt
 from benchmarks.gpu_run import write_run
 from benchmarks.results import record
-from model.albert import Albert
 from model.config import (
     ALBERT_PRESETS,
     GPT2_PRESETS,
@@ -47,10 +46,10 @@ from model.config import (
     ModelSettings,
     TrainSettings,
 )
-from model.gpt2 import GPT2
+from model.flops import flops_per_token
 from model.log import StepReport
-from model.masked import MASKED_FRACTION, NO_TARGET, AlbertBatch
-from model.networks import build_network, num_parameters
+from model.masked import NO_TARGET, AlbertBatch
+from model.networks import build_network
 from model.objectives import Batch, Totals
 from model.optim import build_optimizer
 from model.recipe import resolve_recipe
@@ -211,37 +210,16 @@ def _record_correctness(bench: _Bench) -> bool:
     return right
 
 
-# FLOPs a token, forward and backward
-
-
-def _gpt2_flops(config: GPT2Config) -> float:
-    """6 N + 12 L H Q T, as nanoGPT has it: N without positions, attention not halved for being causal."""
-    with torch.device("meta"):
-        network = GPT2(config)
-    weights = num_parameters(network) - num_parameters(network.positions)
-    return 6 * weights + 12 * config.layers * config.width * config.context
-
-
-def _albert_flops(config: AlbertConfig) -> float:
-    """The same, with weights counted as often as they are used; the masked head, at 15 % of the tokens."""
-    with torch.device("meta"):
-        network = Albert(config)
-    block = num_parameters(network.attentions[0]) + num_parameters(network.ffns[0])
-    head = num_parameters(network.masked_head) + num_parameters(network.embeddings.tokens)
-    used = config.layers * block + num_parameters(network.embeddings.project) + MASKED_FRACTION * head
-    return 6 * used + 12 * config.layers * config.width * config.context
-
-
 # Our own steps
 
 
 def _time_pretrain(bench: _Bench, run: Path, model: ModelSettings, train: TrainSettings) -> Timed:
-    """The median of `pretrain`'s steps but the first; what it validates and saves is not in them."""
+    """The median of `pretrain`'s steps but the first two; what it validates and saves is not in them."""
     trial = {"preset": "tiny"} if bench.quick else {}
     reports: list[StepReport] = []
     pretrain(run, model.model_copy(update=trial), train, run / "checkpoints", reports.append)
     tokens = statistics.mean(after.tokens - before.tokens for before, after in pairwise(reports))
-    rate = statistics.median(report.tokens_per_second for report in reports[1:])
+    rate = statistics.median(report.tokens_per_second for report in reports[_SETTLING:])
     return Timed(tokens, tokens / rate, torch.cuda.max_memory_allocated())
 
 
@@ -320,12 +298,12 @@ def _time_network(
 def _record_gpt2(bench: _Bench) -> None:
     config = bench.shape(GPT2_PRESETS["124M"])
     assert isinstance(config, GPT2Config)
-    flops = _gpt2_flops(config)
+    flops = flops_per_token(config).model
     sequences = 64 if bench.quick else 512
     run = bench.folder / "gpt2"
-    write_run(run, config.vocab_size, num_tokens=4 * sequences * config.context, seed=0)
+    write_run(run, config.vocab_size, num_tokens=8 * sequences * config.context, seed=0)
     model = ModelSettings(architecture="gpt2")
-    train = TrainSettings(steps=3, batch_tokens=sequences * config.context, device="cuda")
+    train = TrainSettings(steps=8, batch_tokens=sequences * config.context, device="cuda")
     workload = open_workload(run, model, resolve_recipe(model, train), train.seed)
     own = partial(_time_network, bench, workload, model)
     padded = replace(config, vocab_size=50_304)
@@ -336,7 +314,7 @@ def _record_gpt2(bench: _Bench) -> None:
         bench.row("nanoGPT as it comes", "12", flops, lambda: _time_nanogpt(bench, workload, "stock", stock)),
         bench.row(compiled, "64", flops, lambda: own(config, 64, compiled=True)),
         bench.row(f"{compiled}, 50,304 ids", "64", flops, lambda: own(padded, 64, compiled=True)),
-        bench.row("pretrain as it is", "16", flops, lambda: _time_pretrain(bench, run, model, train)),
+        bench.row("pretrain as it is", "its own", flops, lambda: _time_pretrain(bench, run, model, train)),
         bench.row(
             "nanoGPT, batch tuned", "64", flops, lambda: _time_nanogpt(bench, workload, "tuned", tuned)
         ),
@@ -368,12 +346,12 @@ def _time_nanogpt(bench: _Bench, workload: Workload, name: str, settings: dict[s
 def _record_albert(bench: _Bench) -> None:
     config = bench.shape(replace(ALBERT_PRESETS["base"], dropout=0.0))
     assert isinstance(config, AlbertConfig)
-    flops = _albert_flops(config)
+    flops = flops_per_token(config).model
     sequences = 128 if bench.quick else 512
     run = bench.folder / "albert"
     write_run(run, config.vocab_size, num_tokens=16 * sequences * config.context, seed=0)
     model = ModelSettings(architecture="albert", dropout=0.0)
-    train = TrainSettings(steps=3, batch_tokens=sequences * config.context, device="cuda")
+    train = TrainSettings(steps=8, batch_tokens=sequences * config.context, device="cuda")
     workload = open_workload(run, model, resolve_recipe(model, train), train.seed)
     own = partial(_time_network, bench, workload, model, config)
     theirs = partial(_time_transformers, bench, workload, config)
@@ -381,7 +359,7 @@ def _record_albert(bench: _Bench) -> None:
     rows = [
         bench.row("transformers, compiled", "128", flops, lambda: theirs(128)),
         bench.row(compiled, "128", flops, lambda: own(128, compiled=True)),
-        bench.row("pretrain as it is", "16", flops, lambda: _time_pretrain(bench, run, model, train)),
+        bench.row("pretrain as it is", "its own", flops, lambda: _time_pretrain(bench, run, model, train)),
     ]
     batch = workload.train.batch(0, sequences)
     full = batch.num_tokens / (sequences * config.context)

@@ -38,7 +38,7 @@ class NanoGPT:
 
 
 def run_nanogpt(
-    checkout: Path, folder: Path, tokens: npt.NDArray[np.uint16], steps: int, **settings: int
+    checkout: Path, folder: Path, tokens: npt.NDArray[np.uint16], steps: int, **settings: float | str | str
 ) -> NanoGPT:
     """Takes `steps` timed steps of nanoGPT's train.py on `tokens`.
 
