@@ -1,10 +1,15 @@
 """Checkpoints: directories that are whole or absent, and hold all that a model needs.
 
     step-00000200/
-        model.safetensors   weights
-        state.pt            what the optimizer remembers
+        model.safetensors   weights, whole
+        optimizer/          what the optimizer remembers, by torch.distributed.checkpoint
         tokenizer.json      the tokenizer, as it was
         config.json         architecture, configuration, settings, and size and sha256 of the others
+    best -> step-00000200   the one of the lowest validation loss
+
+Weights are what is passed on, so they are in a file that any reader of safetensors takes and that can run
+no code. The optimizer's state serves only to go on: each process writes and reads its own share of it, on
+any number of processes.
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed, so that a crash leaves
 the one before. One that was cut short later, by a copy or a full disk, is refused by its checksums.
@@ -17,20 +22,20 @@ import logging
 import math
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from model.config import Config
 from model.errors import ModelError
 from model.networks import Network, architecture_of, build_network, parse_config
 
-CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "state.pt", "tokenizer.json"
+CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "optimizer", "tokenizer.json"
+BEST = "best"
 
 _NAME = re.compile(r"step-(\d{8,})")
 _log = logging.getLogger(__name__)
@@ -42,6 +47,7 @@ class Progress:
 
     Attributes:
         step: Optimizer steps taken.
+        position: Sequences of the data that were read or passed over: where the next step reads.
         tokens: Tokens read, padding aside.
         first_loss: Training loss of the first step, in nats.
         last_loss: Training loss of the last step, in nats.
@@ -49,15 +55,17 @@ class Progress:
     """
 
     step: int = 0
+    position: int = 0
     tokens: int = 0
     first_loss: float = math.nan
     last_loss: float = math.nan
     val_loss: float | None = None
 
-    def after(self, tokens: int, loss: float, val_loss: float | None) -> "Progress":
-        """The progress after one more step, which `tokens` were read up to and had `loss`."""
+    def after(self, position: int, tokens: int, loss: float, val_loss: float | None) -> "Progress":
+        """The progress after one more step of loss `loss`, up to `position` and `tokens`."""
         return Progress(
             step=self.step + 1,
+            position=position,
             tokens=tokens,
             first_loss=self.first_loss if self.step else loss,
             last_loss=loss,
@@ -76,6 +84,7 @@ class Metadata:
         tokenizer: sha256 of tokenizer.json, in hexadecimal.
         shards: Digest of the shards that it was trained on.
         training: The seed and the recipe, as plain values.
+        guard: What the guard against spikes remembers (`model.guards`).
     """
 
     progress: Progress
@@ -84,49 +93,22 @@ class Metadata:
     tokenizer: str
     shards: str
     training: Mapping[str, Any]
+    guard: Mapping[str, Any] = field(default_factory=dict)
 
-
-def save_checkpoint(
-    directory: Path,
-    metadata: Metadata,
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    tokenizer_json: bytes,
-    keep: int,
-) -> Path:
-    """Writes a checkpoint into `directory`, whole or not at all; of it and older ones, keeps `keep`.
-
-    Returns:
-        The checkpoint's own folder.
-    """
-    path = directory / f"step-{metadata.progress.step:08d}"
-    draft = directory / f".{path.name}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, draft / WEIGHTS)
-    torch.save(optimizer.state_dict()["state"], draft / STATE)
-    (draft / TOKENIZER).write_bytes(tokenizer_json)
-    document = {
-        "architecture": architecture_of(metadata.config),
-        "preset": metadata.preset,
-        "config": asdict(metadata.config),
-        "progress": asdict(metadata.progress),
-        "tokenizer": metadata.tokenizer,
-        "shards": metadata.shards,
-        "training": dict(metadata.training),
-        "files": {name: _facts(draft / name) for name in (WEIGHTS, STATE, TOKENIZER)},
-    }
-    (draft / CONFIG).write_text(json.dumps(document, indent=2) + "\n")
-    for file in draft.iterdir():
-        _flush(file)
-    _flush(draft)
-    shutil.rmtree(path, ignore_errors=True)  # Only a torn one can stand there.
-    draft.rename(path)
-    _flush(directory)
-    older = [p for p in _steps(directory) if p.name < path.name]
-    for old in older[keep - 1 :]:
-        shutil.rmtree(old)
-    return path
+    def document(self, files: Mapping[str, Mapping[str, Any]]) -> str:
+        """The text of `config.json`; `files` are the facts about the others by name."""
+        values = {
+            "architecture": architecture_of(self.config),
+            "preset": self.preset,
+            "config": asdict(self.config),
+            "progress": asdict(self.progress),
+            "tokenizer": self.tokenizer,
+            "shards": self.shards,
+            "training": dict(self.training),
+            "guard": dict(self.guard),
+            "files": files,
+        }
+        return json.dumps(values, indent=2) + "\n"
 
 
 def newest_checkpoint(directory: Path) -> Path | None:
@@ -139,7 +121,7 @@ def newest_checkpoint(directory: Path) -> Path | None:
         ModelError: There are checkpoints, but each of them is torn.
     """
     torn: list[str] = []
-    for path in _steps(directory):
+    for path in checkpoints(directory):
         try:
             read_metadata(path)
         except ModelError as error:
@@ -175,15 +157,16 @@ def read_metadata(path: Path) -> Metadata:
             tokenizer=str(document["tokenizer"]),
             shards=str(document["shards"]),
             training=dict(document["training"]),
+            guard=dict(document["guard"]),
         )
         files = dict(document["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path / CONFIG} is damaged ({type(error).__name__}: {error}); use another checkpoint"
         ) from error
-    for name in (WEIGHTS, STATE, TOKENIZER):
+    for name in {WEIGHTS, TOKENIZER, *files}:
         file = path / name
-        if not file.is_file() or _facts(file) != files.get(name):
+        if not file.is_file() or file_facts(file) != files.get(name):
             raise ModelError(
                 f"{file} is missing or damaged (its size or sha256 is not the one in {CONFIG});"
                 " use another checkpoint"
@@ -199,30 +182,25 @@ def load_network(path: Path, config: Config) -> Network:
     return network
 
 
-def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> None:
-    """Puts the weights and the optimizer's state of the checkpoint at `path` into place.
-
-    What the optimizer remembers comes from the checkpoint; its settings, such as weight decay, stay.
-    """
-    network.load_state_dict(load_file(path / WEIGHTS))
-    state = torch.load(path / STATE, weights_only=True, map_location="cpu")
-    settings = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": settings})
+def checkpoint_path(directory: Path, step: int) -> Path:
+    """The folder of the checkpoint of `step` in `directory`."""
+    return directory / f"step-{step:08d}"
 
 
-def _steps(directory: Path) -> Iterator[Path]:
-    """Folders of checkpoints, the newest first."""
+def checkpoints(directory: Path) -> Iterator[Path]:
+    """Folders of checkpoints, whole or torn, the newest first."""
     found = [(int(m[1]), p) for p in directory.glob("step-*") if (m := _NAME.fullmatch(p.name))]
     return (path for _, path in sorted(found, reverse=True))
 
 
-def _facts(file: Path) -> dict[str, Any]:
+def file_facts(file: Path) -> dict[str, Any]:
+    """Size and sha256 of a file, as `config.json` has them."""
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return {"bytes": file.stat().st_size, "sha256": digest}
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Has the system write a file's bytes, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

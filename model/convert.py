@@ -1,7 +1,8 @@
 """Weights under the names and in the layout of Hugging Face's transformers, and back.
 
-Works on state dicts alone. `GPT2LMHeadModel` keeps linear layers of GPT-2 transposed (its `Conv1D`);
-`AlbertForPreTraining` keeps query, key and value apart, and the layers in groups, each whole.
+Works on state dicts alone. `GPT2LMHeadModel` keeps linear layers of GPT-2 transposed (its `Conv1D`), as
+OpenAI's own checkpoints do; `AlbertForPreTraining` keeps query, key and value apart, and the layers in
+groups, each whole.
 """
 
 import re
@@ -53,6 +54,37 @@ def gpt2_from_hf(state: Mapping[str, Tensor]) -> State:
     """Weights of a `GPT2LMHeadModel` as a state dict of our `GPT2`."""
     own = {k: v for k, v in state.items() if k.startswith("transformer.")}
     return _rename_gpt2(own, _gpt2_name_from_hf)
+
+
+def gpt2_names_in_full(state: Mapping[str, Tensor]) -> State:
+    """A `GPT2LMHeadModel`'s state dict from one that has it in an older form.
+
+    The checkpoints that OpenAI's were first turned into have the names of the inner `GPT2Model`, and
+    hold the causal masks of each layer as if they were weights.
+    """
+    prefix = "" if any(name.startswith("transformer.") for name in state) else "transformer."
+    return {
+        name if name.startswith("lm_head.") else prefix + name: weight
+        for name, weight in state.items()
+        if not re.search(r"\.attn\.(masked_)?bias$", name)
+    }
+
+
+def gpt2_from_openai(variables: Mapping[str, Tensor]) -> State:
+    """A `GPT2LMHeadModel`'s state dict from the variables of OpenAI's own checkpoints.
+
+    `model/h0/attn/c_attn/w` is (1, D, 3D); gains are called g. What is not under `model/` is left out.
+    """
+    kinds = {"w": "weight", "g": "weight", "b": "bias"}
+    state = {}
+    for name, value in variables.items():
+        scope, *path = name.split("/")
+        if scope != "model" or not path:
+            continue
+        kind = kinds[path.pop()] if path[-1] in kinds else "weight"  # embeddings have no last part
+        layer = re.sub(r"^h(\d+)\b", r"h.\1", ".".join(path))
+        state[f"transformer.{layer}.{kind}"] = value.squeeze(0) if value.dim() == 3 else value
+    return state
 
 
 def _rename_gpt2(state: Mapping[str, Tensor], rename: Callable[[str], str]) -> State:

@@ -5,13 +5,17 @@ token. That stream is cut into sequences of the context's length, and these are 
 without that, a long document would fill whole batches by itself, and their gradients would all point its
 way. Every token is read at most once an epoch (the stream's end, shorter than a sequence, is left out),
 nothing is drawn with replacement, and sequence n depends on nothing but the seed and its number:
-resuming needs no state, and neither does another worker. Tokens of different documents may attend to
-each other, as in GPT-2 and GPT-3.
+resuming needs no state, and neither does another process.
+
+Tokens of different documents may attend to each other, as in GPT-2 and GPT-3, unless batches tell them
+apart. Then an end-of-text token counts as the first of the document that follows it: that document's first
+token is predicted from end-of-text alone, as when a text is generated from nothing. Positions run on through
+the sequence either way.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +27,9 @@ import torch
 from torch import Tensor
 
 from model.errors import ModelError
+from model.permutation import Permutation
+from model.ragged import Integers, begins, count_in, spread
 from tokenizer.tokenfile import TokenFile, read_index
-
-Tokens = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,13 @@ class GPT2Batch:
     Attributes:
         tokens: int64 (B, T) token ids.
         targets: int64 (B, T), the token after each of `tokens`.
+        documents: int32 (B, T), in each sequence ascending numbers of the document that a token may attend
+            to; None where it may attend to all before it.
     """
 
     tokens: Tensor
     targets: Tensor
+    documents: Tensor | None = None
 
     @property
     def num_sequences(self) -> int:
@@ -140,41 +147,103 @@ class GPT2Batch:
         return self.tokens.numel()
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
-        return type(self)(self.tokens.to(device), self.targets.to(device))
+        """The same batch on `device`; copied in the background from memory that is pinned."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU reads by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        documents = None if self.documents is None else change(self.documents)
+        return type(self)(change(self.tokens), change(self.targets), documents)
+
+
+_BLOCK = 32  # Documents.
+_CHUNK = 8192 * _BLOCK  # Documents that are looked up at once, so that little memory is used.
 
 
 @dataclass(frozen=True)
-class _Order:
-    """One epoch.
+class _Pieces:
+    """Stretches of documents that make sequences, one sequence after the other; all int64 (P,).
+
+    Attributes:
+        rows: The sequence that each is of, ascending.
+        documents: The document that it is of.
+        skipped: Tokens of that document before it.
+        sizes: Its tokens, at least one.
+    """
+
+    rows: Integers
+    documents: Integers
+    skipped: Integers
+    sizes: Integers
+
+
+class _Epoch:
+    """One epoch's stream; of its order, only where each 32nd document begins is kept.
 
     Attributes:
         documents: The documents in their order.
-        ends: Where each of them ends in the epoch's stream, in tokens.
         sequences: The sequences of the stream in the order that they are read in.
     """
 
-    documents: Tokens
-    ends: Tokens
-    sequences: Tokens
+    def __init__(self, lengths: npt.NDArray[np.int32], num_sequences: int, seed: int, epoch: int) -> None:
+        self.documents = Permutation(len(lengths), seed, epoch, 1)
+        self.sequences = Permutation(num_sequences, seed, epoch, 2)
+        self._lengths = lengths
+        blocks = [
+            np.add.reduceat(part, np.arange(0, len(part), _BLOCK), dtype=np.int64)
+            for part in (
+                lengths[self.documents(np.arange(begin, min(begin + _CHUNK, len(lengths))))]
+                for begin in range(0, len(lengths), _CHUNK)
+            )
+        ]
+        self._begins = np.concatenate([[0], np.cumsum(np.concatenate(blocks))])  # int64 (blocks + 1,)
+
+    def pieces(self, starts: Integers, size: int) -> _Pieces:
+        """What the `size` tokens of the stream from each of `starts` (B,) on are made of."""
+        first = np.searchsorted(self._begins, starts, side="right") - 1
+        last = np.searchsorted(self._begins, starts + size, side="left")
+        counts = np.minimum(last * _BLOCK, self.documents.size) - first * _BLOCK
+        rows, places = spread(counts)
+        documents = self.documents(first[rows] * _BLOCK + places)
+        lengths = self._lengths[documents].astype(np.int64)
+        before = np.cumsum(lengths) - lengths
+        begin = self._begins[first][rows] + before - before[begins(counts)][rows]
+        skipped = np.maximum(0, starts[rows] - begin)
+        sizes = np.minimum(begin + lengths, starts[rows] + size) - begin - skipped
+        some = sizes > 0
+        return _Pieces(rows[some], documents[some], skipped[some], sizes[some])
 
 
 class GPT2Data:
-    """Batches of one split, by number.
+    """Batches of one split, by number; 12 bytes of memory a document, and a quarter byte more an epoch.
+
+    Args:
+        files: The split's files, one sequence a document.
+        context: Tokens of a sequence.
+        seed: Another seed, another order.
+        separate: Whether batches tell the documents of a sequence apart.
 
     Attributes:
         num_tokens: Tokens an epoch.
     """
 
-    def __init__(self, files: Sequence[TokenFile], context: int, seed: int) -> None:
-        self._files = files
+    def __init__(
+        self, files: Sequence[TokenFile], context: int, seed: int, *, separate: bool = False
+    ) -> None:
+        # Plain arrays of tokens, which are faster sliced than mapped ones, and where documents start in them.
+        self._files = [
+            (np.asarray(file.tokens), file.index.pointers // file.index.dtype.itemsize) for file in files
+        ]
         self._context = context
         self._seed = seed
-        self._lengths = np.concatenate([file.index.lengths for file in files]).astype(np.int64)
-        counts = [len(file) for file in files]
-        self._first_document = np.concatenate([[0], np.cumsum(counts)])
-        self.num_tokens = int(self._lengths.sum())
-        # One epoch's order takes 16 bytes a document and 8 a sequence; a batch touches two at most.
+        self._separate = separate
+        self._lengths = np.concatenate([file.index.lengths for file in files])
+        self._first_document = np.concatenate([[0], np.cumsum([len(file) for file in files])])
+        self.num_tokens = int(self._lengths.sum(dtype=np.int64))
+        # A batch touches two epochs at most.
         self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     @property
@@ -184,32 +253,38 @@ class GPT2Data:
 
     def batch(self, first: int, count: int) -> GPT2Batch:
         """Sequences `first` up to `first + count` of the row."""
-        runs = torch.from_numpy(np.stack([self._sequence(first + place) for place in range(count)]))
-        return GPT2Batch(runs[:, :-1].contiguous(), runs[:, 1:].contiguous())
+        epochs, places = np.divmod(np.arange(first, first + count), self.num_sequences)
+        parts = [self._read(epoch, places[epochs == epoch]) for epoch in np.unique(epochs).tolist()]
+        tokens, documents = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+        return GPT2Batch(
+            tokens[:, :-1].contiguous(),
+            tokens[:, 1:].contiguous(),
+            # End-of-text is of the document that follows it: that of its target.
+            documents[:, 1:].contiguous() if self._separate else None,
+        )
 
-    def _sequence(self, number: int) -> Tokens:
-        """A sequence and the token after it: int64 (context + 1,)."""
-        epoch, place = divmod(number, self.num_sequences)
-        order = self._epoch(epoch)
-        start = int(order.sequences[place]) * self._context
-        pieces: list[Tokens] = []
-        missing = self._context + 1
-        while missing:
-            place = int(np.searchsorted(order.ends, start, side="right"))
-            document = int(order.documents[place])
-            skipped = start - (int(order.ends[place]) - int(self._lengths[document]))
-            piece = self._document(document)[skipped : skipped + missing]
-            pieces.append(piece.astype(np.int64))
-            start += len(piece)
-            missing -= len(piece)
-        return np.concatenate(pieces)
+    def _read(self, epoch: int, places: Integers) -> tuple[Integers, npt.NDArray[np.int32]]:
+        """The sequences at `places` (B,) of an epoch, each with the token after it.
 
-    def _document(self, document: int) -> npt.NDArray[np.integer[Any]]:
-        file = int(np.searchsorted(self._first_document, document, side="right")) - 1
-        return self._files[file][document - int(self._first_document[file])]
+        Returns:
+            The tokens, int64 (B, T + 1), and numbers of the documents that they stand in, int32 (B, T + 1).
+        """
+        order, size = self._epoch(epoch), self._context + 1
+        pieces = order.pieces(order.sequences(places) * self._context, size)
+        files = np.searchsorted(self._first_document, pieces.documents, side="right") - 1
+        local = pieces.documents - self._first_document[files]
+        tokens = np.empty(len(places) * size, np.int64)
+        end = 0
+        for file, document, skipped, length in zip(
+            *(column.tolist() for column in (files, local, pieces.skipped, pieces.sizes)), strict=True
+        ):
+            stored, starts = self._files[file]
+            start = int(starts[document]) + skipped
+            tokens[end : end + length] = stored[start : start + length]
+            end += length
+        number = np.arange(len(pieces.rows)) - begins(count_in(pieces.rows, len(places)))[pieces.rows]
+        documents = np.repeat(number.astype(np.int32), pieces.sizes)
+        return tokens.reshape(-1, size), documents.reshape(-1, size)
 
-    def _shuffle(self, epoch: int) -> _Order:
-        rng = np.random.default_rng((self._seed, epoch))
-        documents = rng.permutation(len(self._lengths))
-        ends = np.cumsum(self._lengths[documents])
-        return _Order(documents, ends, rng.permutation(self.num_sequences))
+    def _shuffle(self, epoch: int) -> _Epoch:
+        return _Epoch(self._lengths, self.num_sequences, self._seed, epoch)

@@ -1,22 +1,27 @@
-"""Text from a checkpoint: GPT-2 continues a prompt, ALBERT fills in its masks."""
+"""Text from a checkpoint: GPT-2 continues prompts, ALBERT fills in their masks."""
 
 import codecs
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from model.albert import Albert
 from model.checkpoint import Metadata, load_network, newest_checkpoint, read_metadata
+from model.continuation import Limits, Start, continue_tokens
+from model.devices import find_device
 from model.errors import ModelError
-from model.gpt2 import GPT2, KeyValueCache
+from model.gpt2 import GPT2
 from model.networks import Network
+from model.sampling import Sampling
 from tokenizer.encode import Tokenizer
 
 MASK = "[MASK]"
+
+End = Literal["end-of-text", "max-tokens", "filled"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Checkpoint:
     Attributes:
         path: Its folder.
         metadata: What it says of itself.
-        network: The network, in evaluation mode, on the CPU.
+        network: The network, in evaluation mode.
         tokenizer: The tokenizer that it was trained with.
     """
 
@@ -36,54 +41,44 @@ class Checkpoint:
     tokenizer: Tokenizer
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What became of a prompt.
+
+    Attributes:
+        prompt: The prompt.
+        sample: Which of its samples, counted from 1.
+        text: The continuation; of an ALBERT, the prompt with its masks filled in.
+        num_tokens: Tokens that were added, the end of the text included.
+        end: What ended it: the model itself, the limit, or that no mask was left.
+    """
+
+    prompt: str
+    sample: int
+    text: str
+    num_tokens: int
+    end: End
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
     """Loads a checkpoint, or the newest one of a folder of checkpoints.
 
+    A GPT-2 computes in bfloat16 on a GPU, and in float32 elsewhere.
+
+    Args:
+        path: The folder.
+        device: Where to compute; see `find_device`.
+
     Raises:
-        ModelError: There is none at `path`, or it is torn.
+        ModelError: There is none at `path`, it is torn, or there is no such device.
     """
+    place = find_device(device)
     path = newest_checkpoint(path) or path
     metadata = read_metadata(path)
     network = load_network(path, metadata.config).eval()
+    halves = isinstance(network, GPT2) and place.type == "cuda"
+    network = network.to(place, torch.bfloat16 if halves else torch.float32)
     return Checkpoint(path, metadata, network, Tokenizer.load(path))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How the next token is drawn.
-
-    Attributes:
-        temperature: Divides the logits; 0 always takes the most likely token.
-        top_k: Draw from this many most likely tokens only; None for all.
-        top_p: Draw from the fewest most likely tokens whose probabilities reach this sum; None for
-            all.
-    """
-
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ModelError(f"temperature must be at least 0, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise ModelError(f"top_k must be at least 1, got {self.top_k}")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ModelError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-
-    def draw(self, logits: Tensor, rng: torch.Generator) -> int:
-        """Draws a token from float `logits` (V,)."""
-        if self.temperature == 0:
-            return int(logits.argmax())
-        ordered, ids = torch.sort(logits / self.temperature, descending=True)
-        if self.top_k is not None:
-            ordered, ids = ordered[: self.top_k], ids[: self.top_k]
-        probabilities = ordered.softmax(0)
-        if self.top_p is not None:
-            # A token stays if those before it do not reach the sum; the first always does.
-            before = probabilities.cumsum(0) - probabilities
-            probabilities = torch.where(before < self.top_p, probabilities, 0.0)
-        return int(ids[torch.multinomial(probabilities, 1, generator=rng)])
 
 
 def generate(
@@ -97,10 +92,10 @@ def generate(
 ) -> Iterator[str]:
     """Yields text piece by piece, as soon as each is known.
 
-    GPT-2 yields what follows `prompt`, until `max_tokens` or until it ends the text itself. ALBERT, a
-    masked model, does not continue text: it yields the prompt with each [MASK] in it replaced by the
-    most likely token, from left to right; a prompt without one gets one at its end. The other
-    arguments do not apply to it.
+    GPT-2 yields what follows `prompt`, until `max_tokens` or until it ends the text itself; of a prompt
+    longer than its context it reads the end. ALBERT, a masked model, does not continue text: it yields
+    the prompt with each [MASK] in it replaced by the most likely token, from left to right; a prompt
+    without one gets one at its end. The other arguments do not apply to it.
 
     Args:
         checkpoint: What `load_checkpoint` gave.
@@ -115,50 +110,116 @@ def generate(
         ModelError: An argument is out of range, or an ALBERT prompt is longer than its context.
     """
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    if max_tokens < 1:
-        raise ModelError(f"max_tokens must be at least 1, got {max_tokens}")
+    _require(max_tokens=max_tokens, seed=seed)
     network, tokenizer = checkpoint.network, checkpoint.tokenizer
     if isinstance(network, Albert):
-        return _fill_masks(network, tokenizer, prompt)
-    # That a document begins here is told by the end of the one before.
-    tokens = [tokenizer.eot_id, *tokenizer.encode(prompt)]
-    never = set(tokenizer.specials.values()) - {tokenizer.eot_id}
-    rng = torch.Generator().manual_seed(seed)
-    drawn = continue_tokens(network, tokens, sampling, rng, never)
-    return _decode(islice(drawn, max_tokens), tokenizer)
+        return _fill(network, tokenizer, _mask(network, tokenizer, prompt))
+    start = _start(tokenizer, prompt, seed, sample=1)
+    drawn = continue_tokens(network, [start], sampling, _limits(checkpoint, max_tokens))
+    return _decode((one.token for one in drawn), tokenizer)
 
 
-def continue_tokens(
-    network: GPT2,
-    tokens: Sequence[int],
+def generate_batch(
+    checkpoint: Checkpoint,
+    prompts: Sequence[str],
     sampling: Sampling,
-    rng: torch.Generator,
-    never: Collection[int] = (),
-) -> Iterator[int]:
-    """Yields the tokens that follow `tokens`, without end, leaving out those in `never`.
+    *,
+    max_tokens: int = 100,
+    samples: int = 1,
+    seed: int = 0,
+    rows: int = 8,
+) -> Iterator[Generated]:
+    """Yields what becomes of each prompt, in their order, each prompt's samples one after another.
 
-    Where the context is full, the network starts anew from its last half, as learned positions
-    cannot slide.
+    A text follows from its prompt, the seed and its sample's number: not from the other prompts, nor
+    from how many are computed at once (but for rounding, where two tokens are as likely). The first
+    sample is the text of `generate`.
+
+    Args:
+        checkpoint: What `load_checkpoint` gave.
+        prompts: Texts to start from.
+        sampling: How tokens are drawn.
+        max_tokens: Most tokens to add to each.
+        samples: Texts for each prompt.
+        seed: The same seed gives the same texts.
+        rows: Most texts that are computed at once, which takes memory.
+
+    Raises:
+        ModelError: An argument is out of range, or an ALBERT cannot do it.
     """
-    context = network.config.context
-    weight = network.tokens.weight
-    seen = list(tokens[-context:])
-    new = seen
-    cache = KeyValueCache(network.config, 1, weight.device, weight.dtype)
-    while True:
-        if cache.length + len(new) > context:
-            cache.length = 0
-            new = seen[-(context // 2) :]
-        with torch.inference_mode():
-            logits = network(torch.tensor([new], device=weight.device), cache)[0, -1]  # (V,)
-            logits[list(never)] = -torch.inf
-        token = sampling.draw(logits.float().cpu(), rng)
-        yield token
-        seen.append(token)
-        new = [token]
+    _require(max_tokens=max_tokens, seed=seed, samples=samples, rows=rows)
+    network, tokenizer = checkpoint.network, checkpoint.tokenizer
+    if isinstance(network, Albert):
+        if samples > 1:
+            raise ModelError(f"an ALBERT fills in the likeliest tokens: samples must be 1, got {samples}")
+        masked = [_mask(network, tokenizer, prompt) for prompt in prompts]
+        return (_filled(network, tokenizer, one) for one in masked)
+    asked = [(prompt, sample) for prompt in prompts for sample in range(1, samples + 1)]
+    limits = replace(_limits(checkpoint, max_tokens), rows=rows)
+    return _continued(network, tokenizer, asked, seed, sampling, limits)
 
 
-def _decode(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
+def num_left_out(checkpoint: Checkpoint, prompt: str) -> int:
+    """Tokens at the beginning of `prompt` that are not read, as the context has no room for them.
+
+    An ALBERT refuses such a prompt: none.
+    """
+    if isinstance(checkpoint.network, Albert):
+        return 0
+    return max(0, len(_read(checkpoint.tokenizer, prompt)) - checkpoint.network.config.context)
+
+
+def _require(*, seed: int, **counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ModelError(f"{name} must be at least 1, got {count}")
+    if seed < 0:
+        raise ModelError(f"seed must be at least 0, got {seed}")
+
+
+def _read(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """Tokens of a prompt. That a document begins here is told by the end of the one before."""
+    return [tokenizer.eot_id, *tokenizer.encode(prompt)]
+
+
+def _start(tokenizer: Tokenizer, prompt: str, seed: int, sample: int) -> Start:
+    """Where a sample begins; other prompts draw other numbers, lest their texts be alike."""
+    tokens = _read(tokenizer, prompt)
+    return Start(tokens, (seed, sample, *tokens))
+
+
+def _limits(checkpoint: Checkpoint, max_tokens: int) -> Limits:
+    tokenizer, vocab_size = checkpoint.tokenizer, checkpoint.network.config.vocab_size
+    unknown = range(tokenizer.vocab_size, vocab_size)
+    never = {i for i in tokenizer.specials.values() if i < vocab_size} - {tokenizer.eot_id}
+    return Limits(max_tokens=max_tokens, end=tokenizer.eot_id, never=never.union(unknown))
+
+
+def _continued(
+    network: GPT2,
+    tokenizer: Tokenizer,
+    asked: Sequence[tuple[str, int]],
+    seed: int,
+    sampling: Sampling,
+    limits: Limits,
+) -> Iterator[Generated]:
+    starts = [_start(tokenizer, prompt, seed, sample) for prompt, sample in asked]
+    drawn: list[list[int]] = [[] for _ in asked]
+    finished: dict[int, Generated] = {}
+    num_given = 0
+    for one in continue_tokens(network, starts, sampling, limits):
+        tokens = drawn[one.start]
+        tokens.append(one.token)
+        if one.is_last:
+            text = "".join(_decode(tokens, tokenizer))
+            end: End = "end-of-text" if one.token == tokenizer.eot_id else "max-tokens"
+            finished[one.start] = Generated(*asked[one.start], text, len(tokens), end)
+        while num_given in finished:
+            yield finished.pop(num_given)
+            num_given += 1
+
+
+def _decode(tokens: Iterable[int], tokenizer: Tokenizer) -> Iterator[str]:
     """Text of `tokens` until the end of text; a character is held back until it is whole."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
@@ -170,36 +231,66 @@ def _decode(tokens: Iterator[int], tokenizer: Tokenizer) -> Iterator[str]:
         yield text
 
 
-def _fill_masks(network: Albert, tokenizer: Tokenizer, prompt: str) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class _Masked:
+    """A prompt of an ALBERT.
+
+    Attributes:
+        prompt: The prompt.
+        pieces: Its text before, between and behind the masks.
+        tokens: Its token ids, with those that stand around it.
+        places: Where the masks stand in `tokens`.
+    """
+
+    prompt: str
+    pieces: list[str]
+    tokens: list[int]
+    places: list[int]
+
+
+def _mask(network: Albert, tokenizer: Tokenizer, prompt: str) -> _Masked:
     pieces = prompt.split(MASK) if MASK in prompt else [prompt, ""]
     specials = tokenizer.specials
     tokens = [specials["[CLS]"]]
-    masks = []
+    places = []
     for number, piece in enumerate(pieces):
         if number:
-            masks.append(len(tokens))
+            places.append(len(tokens))
             tokens.append(specials[MASK])
         tokens += tokenizer.encode(piece)
     tokens.append(specials["[SEP]"])
     if len(tokens) > network.config.context:
+        beginning = prompt if len(prompt) <= 40 else f"{prompt[:40]}…"
         raise ModelError(
-            f"the prompt has {len(tokens)} tokens, this model reads {network.config.context}; shorten it"
+            f"the prompt {beginning!r} has {len(tokens)} tokens, this model reads {network.config.context};"
+            " shorten it"
         )
-    filled = torch.tensor([tokens])
-    for piece, place in zip(pieces, masks, strict=False):
+    return _Masked(prompt, pieces, tokens, places)
+
+
+def _filled(network: Albert, tokenizer: Tokenizer, masked: _Masked) -> Generated:
+    text = "".join(_fill(network, tokenizer, masked))
+    return Generated(masked.prompt, 1, text, len(masked.places), "filled")
+
+
+def _fill(network: Albert, tokenizer: Tokenizer, masked: _Masked) -> Iterator[str]:
+    never = set(tokenizer.specials.values())
+    filled = torch.tensor([masked.tokens], device=network.masked_head.bias.device)
+    for piece, place in zip(masked.pieces, masked.places, strict=False):
         if piece:
             yield piece
-        filled[0, place] = _best(network, filled, place, set(specials.values()))
-        yield tokenizer.decode([int(filled[0, place])])
-    if pieces[-1]:
-        yield pieces[-1]
+        best = _best(network, filled, place, never)
+        filled[0, place] = best
+        yield tokenizer.decode([best])
+    if masked.pieces[-1]:
+        yield masked.pieces[-1]
 
 
 def _best(network: Albert, tokens: Tensor, place: int, never: set[int]) -> int:
     """The most likely token at `place` of int64 `tokens` (1, T), apart from those in `never`."""
     with torch.inference_mode():
         present = torch.ones_like(tokens, dtype=torch.bool)
-        at = torch.tensor([[place]])
+        at = torch.tensor([[place]], device=tokens.device)
         masked, _ = network(tokens, torch.zeros_like(tokens), present, at)  # (1, 1, V)
         masked[..., list(never)] = -torch.inf
     return int(masked[0, 0].argmax())

@@ -1,8 +1,12 @@
 """GPT-2: a decoder-only transformer that predicts the next token.
 
 Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", and the code
-released with it; the GPT-3 presets (Brown et al. 2020) are the same network with other sizes, dense
-attention in every layer.
+released with it; the GPT-3 presets (Brown et al. 2020) are the same network with other sizes.
+
+GPT-3 alternates dense and locally banded attention, after Child et al. 2019. Here that is a switch, off
+unless it is asked for: with a `band`, layers 1, 3, 5, ... read only the last so many tokens, each token
+itself included. GPT-3's paper does not say how wide its bands are; `model.config.BAND` is GPT-Neo's. A band
+is a mask, right on every device and with the cache, but no faster than dense attention.
 
 Each block reads a layer-normalised copy of the residual stream and adds to it; one more norm stands
 before the output, whose matrix is the token embedding's. Weights start at N(0, 0.02), positions at
@@ -18,49 +22,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from model.attention_masks import document_mask
+from model.cache import KeyValueCache
 from model.config import GPT2Config
 
 
-class KeyValueCache:
-    """Keys and values of the tokens already seen, so that each is computed once.
-
-    Attributes:
-        length: Tokens held, of the `context` that fit.
-    """
-
-    def __init__(self, config: GPT2Config, batch: int, device: torch.device, dtype: torch.dtype) -> None:
-        head = config.width // config.heads
-        shape = (config.layers, batch, config.heads, config.context, head)
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
-        self.length = 0
-
-    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores the new tokens' keys and values (B, H, T, D/H); returns all (B, H, S, D/H)."""
-        end = self.length + key.size(2)
-        self.keys[layer, :, :, self.length : end] = key
-        self.values[layer, :, :, self.length : end] = value
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
-
-
 class Attention(nn.Module):
-    """Causal self-attention with several heads."""
+    """Causal self-attention with several heads, to all tokens so far or, with a `band`, the last so many."""
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, band: int | None) -> None:
         super().__init__()
         self.heads = config.heads
+        self.band = band
         self.dropout = config.dropout
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
-        """Maps (B, T, D) to (B, T, D); `layer` is the block's place in `cache`."""
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None, layer: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """Maps (B, T, D) to (B, T, D).
+
+        `layer` is the block's place in `cache`. `mask`, bool (B, 1, T, T), is true where a token may be read;
+        None stands for all tokens so far.
+        """
         batch, new, width = x.shape
         q, k, v = self.qkv(x).view(batch, new, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # B,H,T,D/H
-        mask = None
         if cache is not None:
             k, v = cache.extend(layer, k, v)  # (B, H, S, D/H)
-            mask = torch.ones(new, k.size(2), dtype=torch.bool, device=x.device).tril(cache.length)
+            mask = cache.mask(self.band)  # (B, 1, T, S)
+        if self.band is not None and (cache is None or mask is None):
+            near = torch.ones(new, new, dtype=torch.bool, device=x.device).tril().triu(1 - self.band)
+            mask = near if mask is None else mask & near
         mixed = F.scaled_dot_product_attention(
             q,
             k,
@@ -75,18 +68,20 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and a feed-forward layer, each added to the residual stream."""
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, band: int | None) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config)
+        self.attention = Attention(config, band)
         self.ffn_norm = nn.LayerNorm(config.width)
         self.ffn_in = nn.Linear(config.width, 4 * config.width)
         self.ffn_out = nn.Linear(4 * config.width, config.width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, cache: KeyValueCache | None, layer: int) -> Tensor:
-        """Maps (B, T, D) to (B, T, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer))
+    def forward(
+        self, x: Tensor, cache: KeyValueCache | None, layer: int, mask: Tensor | None = None
+    ) -> Tensor:
+        """Maps (B, T, D) to (B, T, D); the arguments are those of `Attention.forward`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), cache, layer, mask))
         hidden = F.gelu(self.ffn_in(self.ffn_norm(x)), approximate="tanh")  # (B, T, 4D)
         return x + self.dropout(self.ffn_out(hidden))  # type: ignore[no-any-return]
 
@@ -100,7 +95,8 @@ class GPT2(nn.Module):
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        bands = [config.band if layer % 2 else None for layer in range(config.layers)]
+        self.blocks = nn.ModuleList(Block(config, band) for band in bands)
         self.norm = nn.LayerNorm(config.width)
         self._initialize()
 
@@ -114,21 +110,36 @@ class GPT2(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.positions.weight, std=0.01)
 
-    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def encode(
+        self, tokens: Tensor, cache: KeyValueCache | None = None, documents: Tensor | None = None
+    ) -> Tensor:
+        """What the blocks make of `tokens`: (B, T, D), normalised; the arguments are those of `forward`."""
+        new = tokens.size(1)
+        places = torch.arange(new, device=tokens.device) if cache is None else cache.begin(new)
+        mask = None if documents is None else document_mask(documents)
+        x = self.dropout(self.tokens(tokens) + self.positions(places))  # (B, T, D)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache, layer, mask)
+        if cache is not None:
+            cache.advance()
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def logits(self, encoded: Tensor) -> Tensor:
+        """Logits (..., V) of the token after each place, from what `encode` gives: (..., D)."""
+        return F.linear(encoded, self.tokens.weight)
+
+    def forward(
+        self, tokens: Tensor, cache: KeyValueCache | None = None, documents: Tensor | None = None
+    ) -> Tensor:
         """Logits of the token after each of `tokens`.
 
         Args:
             tokens: int64 (B, T) token ids, of which at most `context` fit, cached ones included.
             cache: Earlier tokens of the same sequences; the new ones are added to it.
+            documents: int32 (B, T), the document that each token is of, where tokens may read those of
+                their own document only; None where they may read all. Not for use with a cache.
 
         Returns:
             Logits (B, T, V), in the weights' dtype.
         """
-        seen = cache.length if cache is not None else 0
-        places = torch.arange(seen, seen + tokens.size(1), device=tokens.device)
-        x = self.dropout(self.tokens(tokens) + self.positions(places))  # (B, T, D)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, cache, layer)
-        if cache is not None:
-            cache.length += tokens.size(1)
-        return F.linear(self.norm(x), self.tokens.weight)  # (B, T, V)
+        return self.logits(self.encode(tokens, cache, documents))

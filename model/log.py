@@ -1,11 +1,13 @@
-"""What training says of itself: reports for a caller, `log.jsonl` and TensorBoard for later."""
+"""What training says of itself: reports for a caller, `log.jsonl` and curves for later."""
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from model.boards import Board, TensorBoard, WeightsAndBiases
 
 LOG = "log.jsonl"
 
@@ -24,7 +26,14 @@ class StepReport:
         tokens: Tokens read since the start of training, padding aside; repeats count.
         tokens_per_second: Tokens of this step over the seconds that it took, padding aside.
         seconds: Seconds since this call of `pretrain` took its first step.
+        data_seconds: Seconds of this step in which the device had to wait for its batches.
+        mfu: Share of the devices' peak that the model's FLOPs come to (`model.flops`); None where no peak
+            is known.
+        hfu: The same of the FLOPs that were carried out.
+        memory_bytes: Most memory that was held so far: by tensors on a GPU, by the process on a CPU.
+        intervention: What the guard saw, where the step's update was not made (`model.guards`).
         val_loss: Validation loss in nats, where this step measured it.
+        bits_per_byte: The same in bits a byte of text, where that means something (not for ALBERT).
         checkpoint: Folder of the checkpoint, where this step wrote one.
     """
 
@@ -37,7 +46,13 @@ class StepReport:
     tokens: int
     tokens_per_second: float
     seconds: float
+    data_seconds: float | None = None
+    mfu: float | None = None
+    hfu: float | None = None
+    memory_bytes: int | None = None
+    intervention: str | None = None
     val_loss: float | None = None
+    bits_per_byte: float | None = None
     checkpoint: Path | None = None
 
 
@@ -70,45 +85,105 @@ class TrainingLog:
     """Writes `log.jsonl` (one object a step) and `tensorboard/` into the folder of checkpoints.
 
     Steps after `resumed_from` that an interrupted run had logged are taken back, as they are about
-    to be taken again.
+    to be taken again. Of several processes, one writes.
+
+    Args:
+        directory: The folder; made where it is not there.
+        resumed_from: Steps that had been taken when training went on.
+        wandb: A project of Weights & Biases to draw in too; None for none.
+        config: What such a run is said to have been made with.
+
+    Raises:
+        ModelError: wandb is asked for but cannot be had.
     """
 
-    def __init__(self, directory: Path, resumed_from: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        resumed_from: int,
+        wandb: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        path = directory / LOG
-        kept = [line for line in _lines(path) if _step_of(line) <= resumed_from]
-        path.write_text("".join(kept))
-        self._file = path.open("a")
-        self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=resumed_from + 1)
+        self._path = directory / LOG
+        self._boards: list[Board] = []
+        if wandb is not None:  # First, as it alone can fail.
+            self._boards.append(WeightsAndBiases(wandb, directory, config or {}))
+        self._boards.append(TensorBoard(directory, resumed_from + 1))
+        self._take_back(resumed_from)
+        self._file = self._path.open("a")
 
     def write(self, report: StepReport) -> None:
         """Logs one step; the line is on its way to the disk when this returns."""
-        self._file.write(json.dumps(_plain(report)) + "\n")
+        self._file.write(json.dumps(_plain(report), allow_nan=False) + "\n")
         self._file.flush()
-        scalars = {
-            "loss/train": report.loss,
-            **{f"loss/{name}": value for name, value in report.losses.items()},
-            "loss/val": report.val_loss,
-            "learning_rate": report.learning_rate,
-            "gradient_norm": report.gradient_norm,
-            "tokens_per_second": report.tokens_per_second,
-        }
-        for name, value in scalars.items():
-            if value is not None:
-                self._board.add_scalar(name, value, report.step)
+        scalars = {name: value for name, value in _scalars(report).items() if value is not None}
+        for board in self._boards:
+            board.draw(scalars, report.step)
 
     def close(self) -> None:
         """Closes the files."""
         self._file.close()
-        self._board.close()
+        for board in self._boards:
+            board.close()
+
+    def _take_back(self, resumed_from: int) -> None:
+        """Leaves the lines up to the last one of `resumed_from`; whenever it is cut off, the file is whole.
+
+        Not all lines of fewer steps: a run that went back to a checkpoint by itself has taken some twice.
+        """
+        lines = _lines(self._path)
+        kept = max(
+            (place for place, line in enumerate(lines, 1) if _step_of(line) <= resumed_from), default=0
+        )
+        draft = self._path.with_name(f".{LOG}.draft")
+        draft.write_text("".join(lines[:kept]))
+        draft.replace(self._path)
+
+
+def describe(report: StepReport, loss: float) -> str:
+    """One line on a step for people, with `loss` (which may be smoothed) in place of the step's own."""
+    parts = [f"loss {loss:.3f}"]
+    if report.val_loss is not None:
+        bits = "" if report.bits_per_byte is None else f" ({report.bits_per_byte:.3f} bits a byte)"
+        parts.append(f"validation {report.val_loss:.3f}{bits}")
+    parts.append(f"{report.tokens_per_second:,.0f} tokens/s")
+    if report.mfu is not None:
+        parts.append(f"{report.mfu:.1%} MFU")
+    if report.memory_bytes is not None:
+        parts.append(f"{report.memory_bytes / 1e9:.1f} GB")
+    return ", ".join(parts)
+
+
+def _scalars(report: StepReport) -> dict[str, float | None]:
+    """The curves' points."""
+    return {
+        "loss/train": report.loss,
+        **{f"loss/{name}": value for name, value in report.losses.items()},
+        "loss/val": report.val_loss,
+        "bits_per_byte/val": report.bits_per_byte,
+        "learning_rate": report.learning_rate,
+        "gradient_norm": report.gradient_norm,
+        "tokens": report.tokens,
+        "tokens_per_second": report.tokens_per_second,
+        "data_seconds": report.data_seconds,
+        "mfu": report.mfu,
+        "hfu": report.hfu,
+        "memory_bytes": report.memory_bytes,
+    }
 
 
 def _plain(report: StepReport) -> dict[str, Any]:
-    """The report as JSON has it, without what this step did not measure."""
-    values = {name: value for name, value in asdict(report).items() if value is not None}
+    """The report as JSON has it, without what this step did not measure; null is what is no number."""
+    values = {name: _finite(value) for name, value in asdict(report).items() if value is not None}
+    values["losses"] = {name: _finite(value) for name, value in report.losses.items()}
     if report.checkpoint is not None:
         values["checkpoint"] = report.checkpoint.name
     return values
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _lines(path: Path) -> list[str]:

@@ -3,6 +3,9 @@
 A document is cut into chunks of whole sentences that together fill a sequence; a chunk is split at a
 random sentence into segments A and B, which change places half the time, and words are masked.
 
+A sequence depends on nothing but the seed and its number, and the sequences of a batch are made together,
+so that one core keeps up with a GPU. What is kept in memory is 4 bytes a sentence and 16 a chunk.
+
 Source: create_pretraining_data.py of the released ALBERT, with these differences:
 
 - Each epoch draws the splits, swaps and masks anew; the released code fixes them when it writes.
@@ -13,68 +16,33 @@ Source: create_pretraining_data.py of the released ALBERT, with these difference
   document and calls that swapped, which teaches topics rather than order.
 - As many tokens are masked as the fraction says, also in long sequences: the released default of 20
   predictions at 512 tokens is 3.9 %, not 15 %.
+- Runs of masked words do not compete for the same words (see `model.masking.choose_words`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.draws import Draws, below, draw, make_keys, uniform
+from model.errors import ModelError
+from model.masking import Flags, Vocabulary, choose_words
+from model.pairs import Pairs, Splits, draw_pairs, draw_splits, plan_chunks
+from model.permutation import Permutation
+from model.ragged import Integers, begins, count_in
 from tokenizer.encode import Tokenizer
 from tokenizer.tokenfile import TokenFile
 
-Tokens = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-
 MASKED_FRACTION = 0.15
-SHORT_FRACTION = 0.1
-MAX_NGRAM = 3
 NO_TARGET = -100  # torch's cross-entropy leaves targets of this value out.
 _NUM_SPECIALS = 3  # [CLS] A [SEP] B [SEP]
 
-
-class Vocabulary:
-    """What masking needs to know of the tokens.
-
-    Attributes:
-        cls: Id of [CLS].
-        sep: Id of [SEP].
-        pad: Id of [PAD].
-        mask: Id of [MASK].
-        ordinary: int64 ids of all tokens that are not special.
-        starts_blank: bool by id, whether the token's bytes begin with white space.
-        ends_line: bool by id, whether they end with white space that is not a space.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        specials = tokenizer.specials
-        self.cls, self.sep = specials["[CLS]"], specials["[SEP]"]
-        self.pad, self.mask = specials["[PAD]"], specials["[MASK]"]
-        special_ids = set(specials.values())
-        ids = [token for token in range(tokenizer.vocab_size) if token not in special_ids]
-        self.ordinary = np.array(ids, np.int64)
-        self.starts_blank = np.zeros(tokenizer.vocab_size, np.bool_)
-        self.ends_line = np.zeros(tokenizer.vocab_size, np.bool_)
-        for token in ids:
-            text = tokenizer.token_bytes(token)
-            self.starts_blank[token] = text[:1].isspace()
-            self.ends_line[token] = text[-1:].isspace() and not text.endswith(b" ")
-
-    def word_starts(self, tokens: Tokens) -> Tokens:
-        """Places in `tokens` (one segment) at which a word starts, the first place included.
-
-        In a byte-level BPE a word carries the space before it (which may be a token of its own);
-        after a line break there is none.
-        """
-        starts = self.starts_blank[tokens]
-        starts[1:] |= self.ends_line[tokens[:-1]]
-        starts[:1] = True
-        return np.flatnonzero(starts)
+# What a sequence's draws are for.
+_SPLIT, _WORD_CUT, _PAIR, _WORDS, _FATE, _REPLACEMENT, _ONE_TOKEN = range(7)
 
 
 @dataclass(frozen=True)
@@ -113,44 +81,33 @@ class AlbertBatch:
         return int(self.present.sum())
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on `device`."""
-        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        """The same batch on `device`; copied in the background from memory that is pinned."""
+        return type(self)(
+            **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        )
+
+    def pin_memory(self) -> Self:
+        """The same batch in memory that a GPU reads by itself."""
+        return type(self)(**{f.name: getattr(self, f.name).pin_memory() for f in fields(self)})
 
 
 @dataclass(frozen=True)
-class Chunks:
-    """Runs of consecutive sentences of one file.
+class _Source:
+    """One file.
 
     Attributes:
-        first: int64 (C,) first sentence of each chunk.
-        last: int64 (C,) the sentence after its last one.
-    """
-
-    first: Tokens
-    last: Tokens
-
-
-def plan_chunks(lengths: npt.NDArray[np.int32], documents: Tokens, target: int) -> Chunks:
-    """Cuts each document's sentences into chunks of about `target` tokens.
-
-    Args:
+        tokens: All its tokens.
         lengths: int32 (S,) tokens of each sentence.
-        documents: int64 (N + 1,) first sentence of each document, and S.
-        target: Tokens from one chunk's start to the next.
-
-    Returns:
-        Chunks of at least two tokens, as less cannot be split into two segments.
+        starts: int64 (C,) first token of each chunk.
+        first: int32 (C,) first sentence of each chunk.
+        last: int32 (C,) the sentence after its last one.
     """
-    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    per_document = np.diff(documents)
-    document = np.repeat(np.arange(len(per_document)), per_document)
-    cell = (starts[:-1] - starts[documents[document]]) // target
-    is_first = np.ones(len(lengths), np.bool_)
-    is_first[1:] = (np.diff(document) != 0) | (np.diff(cell) != 0)
-    first = np.flatnonzero(is_first)
-    last = np.append(first, len(lengths))[1:]
-    enough = starts[last] - starts[first] >= 2
-    return Chunks(first[enough], last[enough])
+
+    tokens: npt.NDArray[np.integer[Any]]
+    lengths: npt.NDArray[np.int32]
+    starts: Integers
+    first: npt.NDArray[np.int32]
+    last: npt.NDArray[np.int32]
 
 
 class AlbertData:
@@ -159,153 +116,137 @@ class AlbertData:
     Attributes:
         num_sequences: Sequences an epoch.
         max_predictions: Most masked tokens a sequence.
+
+    Raises:
+        ModelError: Sentences of a document do not lie one behind another.
     """
 
     def __init__(self, files: Sequence[TokenFile], tokenizer: Tokenizer, context: int, seed: int) -> None:
-        self._files = files
         self._vocabulary = Vocabulary(tokenizer)
         self._context = context
         self._room = context - _NUM_SPECIALS
         self._seed = seed
-        self._chunks = [plan_chunks(f.index.lengths, f.index.documents, self._room) for f in files]
-        counts = [len(chunks.first) for chunks in self._chunks]
+        self._sources = [_open_source(file, self._room) for file in files]
+        counts = [len(source.starts) for source in self._sources]
         self._first_chunk = np.concatenate([[0], np.cumsum(counts)])
         self.num_sequences = sum(counts)
         self.max_predictions = max(1, round(MASKED_FRACTION * context))
-        # One epoch's order takes 8 bytes a chunk; a batch touches two epochs at most.
-        self._epoch = lru_cache(maxsize=2)(self._shuffle)
 
     def batch(self, first: int, count: int) -> AlbertBatch:
         """Sequences `first` up to `first + count` of the endless stream of epochs."""
-        tokens = np.full((count, self._context), self._vocabulary.pad, np.int64)
-        segments = np.zeros((count, self._context), np.int64)
-        present = np.zeros((count, self._context), np.bool_)
-        positions = np.zeros((count, self.max_predictions), np.int64)
-        labels = np.full((count, self.max_predictions), NO_TARGET, np.int64)
-        swapped = np.zeros(count, np.int64)
-        for row in range(count):
-            rng = np.random.default_rng((self._seed, 1, first + row))
-            a, b = self._segments(first + row, rng)
-            if rng.random() < 0.5:
-                a, b, swapped[row] = b, a, 1
-            a, b = truncate_pair(a, b, self._room, rng)
-            masked, places, hidden = mask_words(a, b, self._vocabulary, rng)
-            tokens[row, : len(masked)] = masked
-            segments[row, len(a) + 2 : len(masked)] = 1
-            present[row, : len(masked)] = True
-            positions[row, : len(places)] = places
-            labels[row, : len(places)] = hidden
-        arrays = (tokens, segments, present, positions, labels, swapped)
+        numbers = np.arange(first, first + count)
+        chunks = self._find_chunks(numbers)
+        keys = make_keys(self._seed, 2, numbers)
+        pairs = self._draw_pairs(chunks, keys)
+        return self._mask(self._frame(chunks, pairs), pairs, keys)
+
+    def _chunk_numbers(self, numbers: Integers) -> Integers:
+        """Which chunk each sequence is made of: another order each epoch."""
+        epochs, places = np.divmod(numbers, self.num_sequences)
+        chunks = np.empty_like(numbers)
+        for epoch in np.unique(epochs).tolist():
+            order = Permutation(self.num_sequences, self._seed, epoch, 1)
+            chunks[epochs == epoch] = order(places[epochs == epoch])
+        return chunks
+
+    def _find_chunks(self, numbers: Integers) -> list[tuple[_Source, int]]:
+        """The file of each sequence's chunk, and the chunk's number in it."""
+        chunks = self._chunk_numbers(numbers)
+        files = np.searchsorted(self._first_chunk, chunks, side="right") - 1
+        places = chunks - self._first_chunk[files]
+        return [(self._sources[f], p) for f, p in zip(files.tolist(), places.tolist(), strict=True)]
+
+    def _draw_pairs(self, chunks: list[tuple[_Source, int]], keys: Draws) -> Pairs:
+        lengths = [source.lengths[source.first[i] : source.last[i]] for source, i in chunks]
+        rows = np.repeat(np.arange(len(chunks)), [len(some) for some in lengths])
+        flat = np.concatenate(lengths).astype(np.int64)
+        counts = count_in(rows[flat > 0], len(chunks))
+        splits = draw_splits(flat[flat > 0], counts, self._room, draw(keys, _SPLIT))
+        self._cut_sentences(splits, chunks, draw(keys, _WORD_CUT))
+        return draw_pairs(splits, self._room, draw(keys, _PAIR))
+
+    def _cut_sentences(self, splits: Splits, chunks: list[tuple[_Source, int]], keys: Draws) -> None:
+        """Splits the chunks of one sentence at a random word, or token where there is one word only."""
+        for row in np.flatnonzero(splits.cut == 0).tolist():
+            source, chunk = chunks[row]
+            start, size = source.starts[chunk], splits.size[row]
+            starts = self._vocabulary.word_starts(source.tokens[start : start + size])
+            cuts = np.flatnonzero(starts)[1:] if starts[1:].any() else np.arange(1, size)
+            splits.cut[row] = cuts[below(keys[row : row + 1], len(cuts))[0]]
+
+    def _frame(self, chunks: list[tuple[_Source, int]], pairs: Pairs) -> Integers:
+        """[CLS] A [SEP] B [SEP] [PAD]...: int64 (B, T)."""
+        vocabulary = self._vocabulary
+        framed = np.full((len(chunks), self._context), vocabulary.pad, np.int64)
+        framed[:, 0] = vocabulary.cls
+        columns = (pairs.a, pairs.a_length, pairs.b, pairs.b_length)
+        for row, (source, chunk), a, a_length, b, b_length in zip(
+            framed, chunks, *(column.tolist() for column in columns), strict=True
+        ):
+            start = int(source.starts[chunk])
+            middle, end = a_length + 1, a_length + b_length + 2
+            row[1:middle] = source.tokens[start + a : start + a + a_length]
+            row[middle] = vocabulary.sep
+            row[middle + 1 : end] = source.tokens[start + b : start + b + b_length]
+            row[end] = vocabulary.sep
+        return framed
+
+    def _mask(self, tokens: Integers, pairs: Pairs, keys: Draws) -> AlbertBatch:
+        """Hides words of `tokens` (B, T), in place: 80 % become [MASK], 10 % a random token, 10 % stay."""
+        chosen = self._choose(tokens, pairs, keys)
+        at = np.flatnonzero(chosen)
+        rows, places = np.divmod(at, self._context)
+        hidden = tokens[rows, places]
+        fate = uniform(draw(draw(keys, _FATE)[rows], places))
+        other = below(draw(draw(keys, _REPLACEMENT)[rows], places), len(self._vocabulary.ordinary))
+        replaced = np.where(fate < 0.9, self._vocabulary.ordinary[other], hidden)
+        tokens[rows, places] = np.where(fate < 0.8, self._vocabulary.mask, replaced)
+
+        column = np.arange(len(at)) - begins(count_in(rows, len(tokens)))[rows]
+        positions = np.zeros((len(tokens), self.max_predictions), np.int64)
+        labels = np.full((len(tokens), self.max_predictions), NO_TARGET, np.int64)
+        positions[rows, column] = places
+        labels[rows, column] = hidden
+        place = np.arange(self._context)
+        middle, end = pairs.a_length[:, None] + 2, (pairs.a_length + pairs.b_length)[:, None] + _NUM_SPECIALS
+        segments = ((place >= middle) & (place < end)).astype(np.int64)
+        arrays = (tokens, segments, place < end, positions, labels, pairs.swapped)
         return AlbertBatch(*(torch.from_numpy(array) for array in arrays))
 
-    def _segments(self, number: int, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        """Both segments of sequence `number`, in the document's order."""
-        epoch, place = divmod(number, self.num_sequences)
-        chunk = int(self._epoch(epoch)[place])
-        file = int(np.searchsorted(self._first_chunk, chunk, side="right")) - 1
-        chunks, local = self._chunks[file], chunk - int(self._first_chunk[file])
-        span = range(int(chunks.first[local]), int(chunks.last[local]))
-        sentences = [self._files[file][i].astype(np.int64) for i in span]
-        if rng.random() < SHORT_FRACTION:
-            sentences = _first_sentences(sentences, int(rng.integers(2, self._room + 1)))
-        return split_pair(sentences, self._vocabulary, rng)
-
-    def _shuffle(self, epoch: int) -> Tokens:
-        rng = np.random.default_rng((self._seed, 0, epoch))
-        return rng.permutation(self.num_sequences)
-
-
-def _first_sentences(sentences: list[Tokens], target: int) -> list[Tokens]:
-    """The first sentences, up to the one that reaches `target` tokens; at least two tokens."""
-    ends = np.cumsum([len(sentence) for sentence in sentences])
-    return sentences[: int(np.searchsorted(ends, target)) + 1]
+    def _choose(self, tokens: Integers, pairs: Pairs, keys: Draws) -> Flags:
+        """Flags (B, T) of the tokens to hide: 15 % of each sequence, its special tokens counted."""
+        rows = np.arange(len(tokens))
+        starts = self._vocabulary.word_starts(tokens)
+        starts[:, 0] = False
+        starts[:, 1] = True
+        stops = np.stack([pairs.a_length + 1, pairs.a_length + pairs.b_length + 2], axis=1)
+        starts[rows, stops[:, 0]] = False  # [SEP]
+        starts[rows, stops[:, 0] + 1] = True
+        starts[rows, stops[:, 1]] = False  # [SEP]
+        budgets = np.maximum(1, np.rint(MASKED_FRACTION * (stops[:, 1] + 1)).astype(np.int64))
+        chosen = choose_words(starts, stops, budgets, draw(keys, _WORDS))
+        none = np.flatnonzero(~chosen.any(axis=1))  # Every word is larger than the budget.
+        chosen[none, 1 + below(draw(keys[none], _ONE_TOKEN), pairs.a_length[none])] = True
+        return chosen
 
 
-def split_pair(
-    sentences: list[Tokens], vocabulary: Vocabulary, rng: np.random.Generator
-) -> tuple[Tokens, Tokens]:
-    """Splits a chunk in two at a random sentence; a single sentence, at a random word.
-
-    Sentences may be empty, but together they hold at least two tokens; both segments hold one.
-    """
-    sentences = [sentence for sentence in sentences if len(sentence)]
-    if len(sentences) > 1:
-        cut = int(rng.integers(1, len(sentences)))
-        return np.concatenate(sentences[:cut]), np.concatenate(sentences[cut:])
-    (only,) = sentences
-    cuts = vocabulary.word_starts(only)[1:]
-    cut = int(rng.choice(cuts if len(cuts) else np.arange(1, len(only))))
-    return only[:cut], only[cut:]
+def _open_source(file: TokenFile, room: int) -> _Source:
+    index = file.index
+    _check_together(file)
+    chunks = plan_chunks(index.lengths, index.documents, room)
+    starts = index.pointers[chunks.first] // index.dtype.itemsize
+    # A plain array: slices of a mapped one are slower to make.
+    return _Source(np.asarray(file.tokens), index.lengths, starts, chunks.first, chunks.last)
 
 
-def truncate_pair(a: Tokens, b: Tokens, room: int, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-    """Shortens a pair to `room` tokens, the longer segment first, each token at a random end.
-
-    Taking tokens one by one from the longer of the two, front or back by a toss, comes to these
-    counts.
-    """
-    excess = max(0, len(a) + len(b) - room)
-    from_longer = min(excess, abs(len(a) - len(b)))
-    rest = excess - from_longer
-    drop_a, drop_b = rest // 2, rest - rest // 2
-    if len(a) > len(b):
-        drop_a += from_longer
-    else:
-        drop_b += from_longer
-    return _drop(a, drop_a, rng), _drop(b, drop_b, rng)
-
-
-def _drop(tokens: Tokens, count: int, rng: np.random.Generator) -> Tokens:
-    front = int(rng.binomial(count, 0.5))
-    return tokens[front : len(tokens) - (count - front)]
-
-
-def mask_words(
-    a: Tokens, b: Tokens, vocabulary: Vocabulary, rng: np.random.Generator
-) -> tuple[Tokens, Tokens, Tokens]:
-    """Frames two segments and hides some of their tokens.
-
-    Runs of up to three whole words are chosen, a run of n words with a probability in proportion to
-    1/n, until 15 % of the sequence (its special tokens counted, never chosen) is reached. Of the
-    chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay.
-
-    Returns:
-        [CLS] A [SEP] B [SEP] with the chosen tokens replaced; their places in it, ascending; and the
-        tokens that stood there. All int64.
-    """
-    cls, sep = [vocabulary.cls], [vocabulary.sep]
-    tokens = np.concatenate([cls, a, sep, b, sep])
-    budget = max(1, round(MASKED_FRACTION * len(tokens)))
-    words = _words(a, 1, vocabulary) + _words(b, len(a) + 2, vocabulary)
-    chosen = _choose_words(words, len(tokens), budget, rng)
-    if not chosen.any():  # Every word is longer than the budget.
-        chosen[rng.integers(1, len(a) + 1)] = True
-    places = np.flatnonzero(chosen)
-    hidden = tokens[places]
-    fate = rng.random(len(places))
-    random = rng.choice(vocabulary.ordinary, len(places))
-    tokens[places] = np.where(fate < 0.8, vocabulary.mask, np.where(fate < 0.9, random, hidden))
-    return tokens, places, hidden
-
-
-def _words(segment: Tokens, offset: int, vocabulary: Vocabulary) -> list[list[int]]:
-    """For each word, the place at which it starts and those at which it and the next ones end."""
-    bounds = [*(vocabulary.word_starts(segment) + offset).tolist(), offset + len(segment)]
-    return [bounds[i : i + MAX_NGRAM + 1] for i in range(len(bounds) - 1)]
-
-
-def _choose_words(words: list[list[int]], length: int, budget: int, rng: np.random.Generator) -> Flags:
-    """Flags (`length`,) of the places in random runs of words, at most `budget` of them."""
-    chosen = np.zeros(length, np.bool_)
-    sizes = np.arange(1, MAX_NGRAM + 1)
-    runs = rng.choice(sizes, len(words), p=(1 / sizes) / (1 / sizes).sum())
-    for word in rng.permutation(len(words)).tolist():
-        start, *ends = words[word]
-        # The longest run, up to the size drawn, that still fits.
-        fitting = [end for end in ends[: runs[word]] if end - start <= budget]
-        if fitting and not chosen[start : fitting[-1]].any():
-            chosen[start : fitting[-1]] = True
-            budget -= fitting[-1] - start
-        if not budget:
-            break
-    return chosen
+def _check_together(file: TokenFile) -> None:
+    """Raises ModelError unless each document's sentences lie one behind another."""
+    index = file.index
+    apart = np.diff(index.pointers) != index.lengths[:-1].astype(np.int64) * index.dtype.itemsize
+    begin = index.documents[(index.documents > 0) & (index.documents < len(index.lengths))]
+    apart[begin - 1] = False
+    if apart.any():
+        raise ModelError(
+            f"{file.path}: by its sentence index, sentence {int(np.argmax(apart)) + 1:,} does not begin where"
+            " the one before it ends, in the same document; run the shard stage again"
+        )

@@ -1,14 +1,19 @@
 """What is minimised: next-token prediction for GPT-2, masked tokens and segment order for ALBERT.
 
-A step's batch may pass through the network in pieces. Each piece's losses are sums, divided by what the
-*whole* step holds, so that their gradients add up to the gradient of the step's mean however it is cut.
+A step's batch may pass through the network in pieces, in several processes. Each piece's losses are sums,
+divided by what the *whole* step holds, so that their gradients add up to the gradient of the step's mean
+however it is cut.
+
+Where it is compiled, the matrix that gives logits is lengthened to a multiple of 64 rows, which is what
+matrix products on GPUs are fast at: 50,304 for 50,257. The logits of the rows that were added are cut off
+before the loss, so that nothing else is changed, neither numbers nor weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from model.albert import Albert
@@ -18,6 +23,8 @@ from model.masked import NO_TARGET, AlbertBatch
 from model.networks import Network
 
 Batch = GPT2Batch | AlbertBatch
+
+_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -29,30 +36,63 @@ class Totals:
         sequences: Sequences.
     """
 
-    targets: int
-    sequences: int
+    targets: float | Tensor
+    sequences: float | Tensor
 
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Self:
         """The totals over all pieces of a step."""
         return cls(sum(b.num_targets for b in batches), sum(b.num_sequences for b in batches))
 
+    def means(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each loss as its share of the step's mean; segment order counts once a sequence."""
+        return {
+            name: value / (self.sequences if name == "sop" else self.targets) for name, value in sums.items()
+        }
+
+
+class Objective(nn.Module):
+    """A network with its losses, so that both can be compiled, and wrapped for several processes, as one.
+
+    Args:
+        network: What is trained.
+        pad_head: Whether to lengthen the matrix that gives logits.
+    """
+
+    def __init__(self, network: Network, *, pad_head: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self._pad_head = pad_head
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum of each loss over a batch, in nats, as scalars.
+
+        Returns:
+            `lm` for GPT-2; `mlm` (masked tokens) and `sop` (segment order) for ALBERT.
+        """
+        network = self.network
+        if isinstance(network, GPT2) and isinstance(batch, GPT2Batch):
+            if self._pad_head:
+                encoded = network.encode(batch.tokens, documents=batch.documents)  # (B, T, D)
+                logits = F.linear(encoded, _lengthened(network.tokens.weight))
+                logits = logits[..., : network.config.vocab_size]
+            else:
+                logits = network(batch.tokens, documents=batch.documents)  # (B, T, V)
+            return {"lm": F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")}
+        if isinstance(network, Albert) and isinstance(batch, AlbertBatch):
+            masked, order = network(batch.tokens, batch.segments, batch.present, batch.positions)
+            mlm = F.cross_entropy(
+                masked.flatten(0, 1), batch.labels.flatten(), ignore_index=NO_TARGET, reduction="sum"
+            )
+            return {"mlm": mlm, "sop": F.cross_entropy(order, batch.swapped, reduction="sum")}
+        raise TypeError(f"a {type(batch).__name__} is not for a {type(network).__name__}")
+
 
 def losses(network: Network, batch: Batch, totals: Totals) -> dict[str, Tensor]:
-    """The batch's share of each loss, in nats, as scalars; what is minimised is their sum.
+    """The batch's share of each loss, in nats, as scalars; what is minimised is their sum."""
+    return totals.means(Objective(network)(batch))
 
-    Returns:
-        `lm` for GPT-2; `mlm` (masked tokens) and `sop` (segment order) for ALBERT.
-    """
-    if isinstance(network, GPT2) and isinstance(batch, GPT2Batch):
-        logits = network(batch.tokens)  # (B, T, V)
-        summed = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")
-        return {"lm": summed / totals.targets}
-    if isinstance(network, Albert) and isinstance(batch, AlbertBatch):
-        masked, order = network(batch.tokens, batch.segments, batch.present, batch.positions)
-        mlm = F.cross_entropy(
-            masked.flatten(0, 1), batch.labels.flatten(), ignore_index=NO_TARGET, reduction="sum"
-        )
-        sop = F.cross_entropy(order, batch.swapped, reduction="sum")
-        return {"mlm": mlm / totals.targets, "sop": sop / totals.sequences}
-    raise TypeError(f"a {type(batch).__name__} is not for a {type(network).__name__}")
+
+def _lengthened(matrix: Tensor) -> Tensor:
+    """The matrix (V, D) with rows of zeros up to a multiple of `_ROWS`."""
+    return F.pad(matrix, (0, 0, 0, -matrix.size(0) % _ROWS))

@@ -1,8 +1,8 @@
 """Optimizers and learning rates.
 
-AdamW (Loshchilov and Hutter 2019) with GPT-3's constants, and LAMB (You et al. 2020) as the released
-ALBERT has it: no bias correction, and biases and norms take part neither in weight decay nor in the
-trust ratio.
+AdamW (Loshchilov and Hutter 2019) with GPT-3's constants; LAMB (You et al. 2020) as the released ALBERT
+has it: no bias correction, and biases and norms take part neither in weight decay nor in the trust ratio;
+and Muon (Jordan et al. 2024), which makes a matrix's step orthogonal.
 """
 
 import math
@@ -75,27 +75,96 @@ class Lamb(torch.optim.Optimizer):
         parameter.sub_(direction, alpha=group["lr"])
 
 
+class MuonAndAdamW(torch.optim.Optimizer):
+    """Muon for some parameters and AdamW for the rest, as one optimizer.
+
+    Args:
+        muon: The one; it takes matrices only.
+        adamw: The other, over other parameters.
+    """
+
+    def __init__(self, muon: torch.optim.Muon, adamw: torch.optim.AdamW) -> None:
+        self._parts: tuple[torch.optim.Optimizer, torch.optim.Optimizer] = (muon, adamw)
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Lets both parts work on this optimizer's own groups and states."""
+        muon, adamw = self._parts
+        count = len(muon.param_groups)
+        muon.param_groups, adamw.param_groups = self.param_groups[:count], self.param_groups[count:]
+        muon.state = adamw.state = self.state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Puts groups and states in place, as any optimizer does."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Takes one step; `closure`, where given, is called first and its loss returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over `network`: matrices and embeddings decay, vectors do not."""
     parameters = list(network.parameters())
     matrices = [p for p in parameters if p.dim() >= 2]
     vectors = [p for p in parameters if p.dim() < 2]
-    decay = {"params": matrices, "weight_decay": recipe.weight_decay}
-    plain: dict[str, Any] = {"params": vectors, "weight_decay": 0.0}
+    decay = recipe.weight_decay
     if recipe.optimizer == "lamb":
-        return Lamb([decay, {**plain, "adapt": False}], lr=recipe.learning_rate)
-    return torch.optim.AdamW([decay, plain], lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8)
+        groups = [
+            {"params": matrices, "weight_decay": decay},
+            {"params": vectors, "weight_decay": 0.0, "adapt": False},
+        ]
+        return Lamb(groups, lr=recipe.learning_rate)
+    if recipe.optimizer == "adamw":
+        return _adamw(matrices, vectors, recipe)
+    embeddings = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
+    hidden = [p for p in matrices if id(p) not in embeddings]
+    # Scaled to the length of AdamW's steps, so that one learning rate serves both (Liu et al. 2025).
+    muon = torch.optim.Muon(
+        hidden, lr=recipe.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+    )
+    return MuonAndAdamW(muon, _adamw([p for p in matrices if id(p) in embeddings], vectors, recipe))
 
 
-def learning_rate(step: int, recipe: Recipe) -> float:
-    """The learning rate of step `step`, counted from 0.
+def _adamw(matrices: list[nn.Parameter], vectors: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    fused = all(p.is_cuda for p in vectors)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=fused)
 
-    Linear from 0 (exclusive) to the peak over the warm-up, then down to the smallest after the last
-    step along half a cosine or a line.
+
+def learning_rate(read: int, batch: int, recipe: Recipe) -> float:
+    """The learning rate of a step.
+
+    Linear from 0 (exclusive) to the peak over the warm-up, then down to the smallest along half a cosine
+    or a line, or not at all.
+
+    Args:
+        read: Tokens read before the step.
+        batch: Tokens that the step reads.
+        recipe: The peak and the lengths.
     """
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    if read < recipe.warmup_tokens:
+        return recipe.learning_rate * min(1.0, (read + batch) / recipe.warmup_tokens)
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = min(1.0, (read - recipe.warmup_tokens) / max(1, recipe.decay_tokens - recipe.warmup_tokens))
     left = (1 + math.cos(math.pi * done)) / 2 if recipe.schedule == "cosine" else 1 - done
     low = recipe.min_learning_rate_fraction
     return recipe.learning_rate * (low + (1 - low) * left)

@@ -48,12 +48,17 @@ class Workload:
     step_sequences: int
 
 
-def open_workload(run: Path, model: ModelSettings, recipe: Recipe, seed: int) -> Workload:
-    """Opens `run`'s shards for `model`.
+def open_workload(
+    run: Path, model: ModelSettings, recipe: Recipe, seed: int, *, separate: bool = False
+) -> Workload:
+    """Opens `run`'s shards for `model`; `separate` keeps GPT-2's documents apart in attention.
 
     Raises:
-        ModelError: There are no shards, they were made by another tokenizer, or they hold too little.
+        ModelError: There are no shards, they were made by another tokenizer, or they hold too little; or
+            documents are to be kept apart that ALBERT never brings together.
     """
+    if separate and model.architecture != "gpt2":
+        raise ModelError("train.separate_documents: only gpt2 reads several documents at once; leave it out")
     shards = open_shards(run)
     path = run / "tokenizer" / "tokenizer.json"
     if not path.is_file():
@@ -69,7 +74,7 @@ def open_workload(run: Path, model: ModelSettings, recipe: Recipe, seed: int) ->
         step_sequences = recipe.sequences(config.context)
     except ValueError as error:
         raise ModelError(f"train.{error}") from error
-    train = _open_split(shards, "train", config, tokenizer, seed)
+    train = _open_split(shards, "train", config, tokenizer, seed, separate=separate)
     available = train.num_sequences if train else 0
     if train is None or available < step_sequences:
         raise ModelError(
@@ -78,11 +83,13 @@ def open_workload(run: Path, model: ModelSettings, recipe: Recipe, seed: int) ->
             f" {config.context} for this model, and a step needs {step_sequences:,};"
             " lower train.batch_tokens or model.context, or make more data"
         )
-    val = _open_split(shards, "val", config, tokenizer, _VALIDATION_SEED)
+    val = _open_split(shards, "val", config, tokenizer, _VALIDATION_SEED, separate=separate)
     return Workload(shards, path.read_bytes(), config, train, val, step_sequences)
 
 
-def _open_split(shards: Shards, split: str, config: Config, tokenizer: Tokenizer, seed: int) -> Data | None:
+def _open_split(
+    shards: Shards, split: str, config: Config, tokenizer: Tokenizer, seed: int, *, separate: bool
+) -> Data | None:
     """The data of `split`, or None where it holds no whole sequence."""
     data: Data
     if isinstance(config, AlbertConfig):
@@ -94,5 +101,5 @@ def _open_split(shards: Shards, split: str, config: Config, tokenizer: Tokenizer
         documents = shards.documents(split)
         if not documents:
             return None
-        data = GPT2Data(documents, config.context, seed)
+        data = GPT2Data(documents, config.context, seed, separate=separate)
     return data if data.num_sequences else None

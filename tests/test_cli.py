@@ -30,9 +30,9 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "export", "extract-audit", "generate", "init", "inspect-shard", "pretrain", "remove",
-        "report", "retry", "status", "tokenizer encode", "tokenizer import", "tokenizer show",
-        "tokenizer train", "try-filters", "verify",
+        "build", "demo", "export", "extract-audit", "generate", "init", "inspect-shard", "model export",
+        "model import", "pretrain", "remove", "report", "retry", "status", "tokenizer encode",
+        "tokenizer import", "tokenizer show", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
 
@@ -113,6 +113,9 @@ def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: st
         (["report", "nowhere"], "there is no run here"),
         (["generate", "nowhere", "--prompt", "x"], "is not a checkpoint"),
         (["tokenizer", "encode", "nowhere", "x"], "nowhere"),
+        (["tokenizer", "show", "nowhere"], "there is no run here"),
+        (["export", "nowhere", "--format", "jsonl", "--out", "x"], "there is no run here"),
+        (["inspect-shard", "nowhere.bin"], "nowhere.bin: cannot be read"),
         (["tokenizer", "train", "nowhere", "--out", "t"], "neither a text file nor a run"),
         (["tokenizer", "import", "--vocab", "a", "--merges", "b"], "a"),
         (["build", "nowhere.toml"], "webtext init"),

@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 
 from model.config import AlbertConfig, ModelSettings, TrainSettings
 from model.networks import build_network
-from model.optim import Lamb, build_optimizer, learning_rate
+from model.optim import Lamb, MuonAndAdamW, build_optimizer, learning_rate
 from model.recipe import Recipe, resolve_recipe
 
-RECIPE = resolve_recipe(ModelSettings(), TrainSettings(steps=100, warmup=10, learning_rate=1.0))
+STEP = 2048
+RECIPE = resolve_recipe(
+    ModelSettings(), TrainSettings(steps=100, batch_tokens=STEP, warmup_tokens=10 * STEP, learning_rate=1.0)
+)
 LINEAR = resolve_recipe(
-    ModelSettings(architecture="albert"), TrainSettings(steps=100, warmup=10, learning_rate=1.0)
+    ModelSettings(architecture="albert"),
+    TrainSettings(steps=100, batch_tokens=STEP, warmup_tokens=10 * STEP, learning_rate=1.0),
 )
 
 
@@ -77,19 +81,56 @@ def test_albert_is_trained_by_lamb_and_gpt2_by_adamw() -> None:
 
 
 def test_learning_rates_rise_and_fall() -> None:
-    assert learning_rate(0, RECIPE) == pytest.approx(0.1)
-    assert learning_rate(9, RECIPE) == pytest.approx(1.0)
-    assert learning_rate(10, RECIPE) == pytest.approx(1.0)
-    assert learning_rate(55, RECIPE) == pytest.approx(0.55)
-    assert learning_rate(100, RECIPE) == pytest.approx(0.1)
-    assert learning_rate(55, LINEAR) == pytest.approx(0.5)
-    assert learning_rate(100, LINEAR) == pytest.approx(0.0)
+    assert learning_rate(0 * STEP, STEP, RECIPE) == pytest.approx(0.1)
+    assert learning_rate(9 * STEP, STEP, RECIPE) == pytest.approx(1.0)
+    assert learning_rate(10 * STEP, STEP, RECIPE) == pytest.approx(1.0)
+    assert learning_rate(55 * STEP, STEP, RECIPE) == pytest.approx(0.55)
+    assert learning_rate(100 * STEP, STEP, RECIPE) == pytest.approx(0.1)
+    assert learning_rate(55 * STEP, STEP, LINEAR) == pytest.approx(0.5)
+    assert learning_rate(100 * STEP, STEP, LINEAR) == pytest.approx(0.0)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.sampled_from([RECIPE, LINEAR]), st.integers(0, 99))
 def test_learning_rates_never_leave_their_bounds(recipe: Recipe, step: int) -> None:
-    rate = learning_rate(step, recipe)
+    rate = learning_rate(step * STEP, STEP, recipe)
     assert 0 < rate <= 1
-    if step >= recipe.warmup:
-        assert learning_rate(step + 1, recipe) <= rate
+    if step >= 10:
+        assert learning_rate((step + 1) * STEP, STEP, recipe) <= rate
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "albert"])
+def test_muon_takes_the_blocks_matrices_and_adamw_the_rest(architecture: str) -> None:
+    model = ModelSettings.model_validate({"architecture": architecture, "preset": "tiny"})
+    torch.manual_seed(0)
+    networks = [build_network(model.resolve(50)) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    recipe = resolve_recipe(model, TrainSettings(optimizer="muon", weight_decay=0.1, learning_rate=0.01))
+    ours = build_optimizer(networks[0], recipe)
+    assert isinstance(ours, MuonAndAdamW)
+    assert sum(len(group["params"]) for group in ours.param_groups) == len(list(networks[0].parameters()))
+    hidden = {
+        name: p
+        for name, p in networks[1].named_parameters()
+        if p.dim() == 2
+        and not name.startswith(("tokens", "positions", "embeddings.tokens"))
+        and name not in ("embeddings.positions.weight", "embeddings.segments.weight")
+    }
+    rest = [p for name, p in networks[1].named_parameters() if name not in hidden]
+    muon = torch.optim.Muon(hidden.values(), lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    groups = [
+        {"params": [p for p in rest if p.dim() == 2], "weight_decay": 0.1},
+        {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8)
+    for seed in range(3):
+        for network in networks:
+            torch.manual_seed(seed)
+            for parameter in network.parameters():
+                parameter.grad = torch.randn_like(parameter)
+        for optimizer in (ours, muon, adamw):
+            optimizer.step()
+        if seed == 1:  # As after a resume.
+            ours.load_state_dict(ours.state_dict())
+    theirs = networks[1].state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in networks[0].state_dict().items())

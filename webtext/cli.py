@@ -16,6 +16,8 @@ from rich.markup import escape
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError
 from tokenizer.errors import TokenizerError
+from webtext.generating import generate
+from webtext.model_commands import model_app
 from webtext.shard_commands import export, inspect_shard
 from webtext.terminal import RunArgument, console, errors
 from webtext.tokenizer_commands import tokenizer_app
@@ -31,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(tokenizer_app, name="tokenizer")
+app.add_typer(model_app, name="model")
 
 
 class StageName(StrEnum):
@@ -371,29 +374,7 @@ def pretrain(file: SettingsFile, run: RunOption = None) -> None:
     pretrain_with_progress(Path(run or settings.run.dir), settings.model, settings.train, console)
 
 
-@app.command()
-def generate(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder of them.")
-    ],
-    prompt: Annotated[str, typer.Option(help="The text to go on from.")],
-    max_tokens: Annotated[int, typer.Option(help="The most tokens to add.")] = 100,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest of this much weight.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
-) -> None:
-    """Continue a text with a GPT-2, or fill in its [MASK]s with an ALBERT.
-
-    Example: webtext generate runs/webtext/checkpoints/gpt2-124M --prompt "The module"
-    """
-    from model.generate import generate as generate_text
-    from model.generate import load_checkpoint
-
-    loaded = load_checkpoint(checkpoint)
-    for piece in generate_text(loaded, prompt, max_tokens, temperature, top_k, top_p, seed):
-        typer.echo(piece, nl=False)
-    typer.echo()
+app.command()(generate)
 
 
 @app.command()

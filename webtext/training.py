@@ -1,5 +1,6 @@
 """Pretraining as people see it: a bar with the losses, and where the checkpoint is."""
 
+import os
 import time
 from collections import deque
 from pathlib import Path
@@ -9,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.config import ModelSettings, TrainSettings
-from model.log import StepReport, TrainResult
+from model.log import StepReport, TrainResult, describe
 from webtext.paths import near
 
 _PLAIN_LINE_EVERY_S = 15.0
@@ -19,9 +20,14 @@ _SMOOTHED_STEPS = 20  # one small batch's loss says little
 def pretrain_with_progress(
     run: Path, model: ModelSettings, train: TrainSettings, console: Console
 ) -> TrainResult:
-    """Trains a model on a run's shards and shows it. Raises ModelError as ``model.train.pretrain`` does."""
+    """Trains a model on a run's shards and shows it. Raises ModelError as ``model.train.pretrain`` does.
+
+    Of several processes that torchrun started, the first one shows.
+    """
     from model.train import pretrain
 
+    if os.environ.get("RANK", "0") != "0":
+        console = Console(quiet=True)
     name = f"{model.architecture} {model.preset_name}"
     with Progress(
         TextColumn("[bold]{task.description}"),
@@ -40,8 +46,9 @@ def pretrain_with_progress(
 
         def show(report: StepReport) -> None:
             nonlocal spoken
-            recent.append(report.loss)
-            shown = f"loss {mean(recent):.3f}, {report.tokens_per_second:,.0f} tokens/s"
+            if report.intervention is None:
+                recent.append(report.loss)
+            shown = describe(report, mean(recent) if recent else report.loss)
             progress.update(task, total=report.steps, completed=report.step, shown=shown)
             if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
                 spoken = time.monotonic()
