@@ -19,7 +19,7 @@ from pipeline.errors import InputError
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, Manifest
 from pipeline.shard.inspection import Inspection, inspect_shard
-from pipeline.shard.lineage import ORIGIN
+from pipeline.shard.lineage import ORIGIN, origins
 from pipeline.stages import BY_NAME, Job, execute
 from tests.command import webtext
 from tests.document_parts import document, table, write_parts
@@ -437,3 +437,10 @@ def test_the_command_shows_a_token(shards: Path) -> None:
     damaged = webtext("inspect-shard", str(shards / "manifest.json"))
     assert damaged.returncode == 2
     assert "neither a Megatron index nor llm.c's header" in damaged.stderr
+
+
+def test_a_part_of_the_corpus_without_documents_is_passed_over(tmp_path: Path) -> None:
+    run = Folder(str(tmp_path))
+    rows = [document(f"{1:032x}", "text", cluster=f"{1:032x}")]
+    write_parts(run, "dedupe", [table([], CORPUS), table(rows, CORPUS)])
+    assert list(origins(run, [f"{1:032x}", f"{2:032x}"])) == [f"{1:032x}"]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -86,7 +87,8 @@ def origins(run: Folder, ids: Collection[str]) -> dict[str, Row]:
         if len(missing) == 0:
             break
         own = _read(run, "dedupe", part, "parquet", ["id"], checked=False)["id"]
-        places = pc.indices_nonzero(pc.is_in(own, value_set=missing))
+        # Not pc.indices_nonzero: pyarrow 25 crashes in it where a part has no documents.
+        places = pa.array(np.flatnonzero(pc.is_in(own, value_set=missing).to_numpy()))
         if len(places):
             rows = _read(run, "dedupe", part, "parquet", list(ORIGIN)).take(places).to_pylist()
             found |= {row["id"]: row for row in rows}
