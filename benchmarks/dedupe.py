@@ -25,10 +25,8 @@ import math
 import os
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +49,7 @@ from benchmarks.dedupe_documents import (
     write_slim,
 )
 from benchmarks.dedupe_quality import LEVELS, dedupe, judge, quality
+from benchmarks.kept_folder import kept_folder
 from benchmarks.process_tree import Measured, measure
 from benchmarks.results import record
 from pipeline.config import DedupeSettings
@@ -79,18 +78,8 @@ def main() -> None:
         settings = DedupeSettings.model_validate_json(arguments.settings)
         print(json.dumps(dedupe(arguments.folder, settings).counts.to_json()))
         return
-    with _folder(arguments.folder) as folder:
+    with kept_folder(arguments.folder, "dedupe") as folder:
         _FIGURES[arguments.figure](folder, arguments)
-
-
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    if given:
-        given.mkdir(parents=True, exist_ok=True)
-        yield given
-    else:
-        with tempfile.TemporaryDirectory(prefix="webtext-dedupe-") as made:
-            yield Path(made)
 
 
 # --- signatures ---------------------------------------------------------------------------------------------

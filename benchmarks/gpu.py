@@ -25,7 +25,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch import nn
 
 from benchmarks.gpu_correctness import (
     GRADIENTS_BOUND,
@@ -37,6 +36,7 @@ from benchmarks.gpu_correctness import (
 from benchmarks.gpu_nanogpt import run_nanogpt
 from benchmarks.gpu_run import write_run
 from benchmarks.results import record
+from benchmarks.transformers_albert import build_transformers, inputs_of
 from model.config import (
     ALBERT_PRESETS,
     GPT2_PRESETS,
@@ -48,7 +48,7 @@ from model.config import (
 )
 from model.flops import flops_per_token
 from model.log import StepReport
-from model.masked import NO_TARGET, AlbertBatch
+from model.masked import AlbertBatch
 from model.networks import build_network
 from model.objectives import Batch, Totals
 from model.optim import build_optimizer
@@ -377,21 +377,7 @@ def _record_albert(bench: _Bench) -> None:
 
 def _time_transformers(bench: _Bench, workload: Workload, config: AlbertConfig, micro_batch: int) -> Timed:
     steps, data_seconds = _draw_steps(workload, workload.step_sequences, micro_batch, _SETTLING + bench.steps)
-    build_config: Callable[..., Any] = transformers.AlbertConfig
-    theirs = build_config(
-        vocab_size=config.vocab_size,
-        embedding_size=config.embedding,
-        hidden_size=config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=config.ffn,
-        max_position_embeddings=config.context,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        classifier_dropout_prob=0.0,
-        attn_implementation="sdpa",
-    )
-    network: nn.Module = transformers.AlbertForPreTraining(theirs)
+    network = build_transformers(config)
     network.cuda().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     compiled: Callable[..., Any] = torch.compile(network, dynamic=False)
@@ -400,17 +386,9 @@ def _time_transformers(bench: _Bench, workload: Workload, config: AlbertConfig, 
         optimizer.zero_grad()
         for piece in step.pieces:
             assert isinstance(piece, AlbertBatch)
-            batch = piece.to(torch.device("cuda"))
-            # Places of 0 stand for nothing; theirs wants a label at each place.
-            labels = torch.full_like(batch.tokens, NO_TARGET).scatter(1, batch.positions, batch.labels)
+            inputs = inputs_of(piece.to(torch.device("cuda")))
             with torch.autocast("cuda", torch.bfloat16):
-                loss = compiled(
-                    input_ids=batch.tokens,
-                    attention_mask=batch.present.long(),
-                    token_type_ids=batch.segments,
-                    labels=labels,
-                    sentence_order_label=batch.swapped,
-                ).loss
+                loss = compiled(**inputs).loss
             torch.autograd.backward(loss / len(step.pieces))
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

@@ -11,7 +11,8 @@ from model.data import GPT2Batch
 from model.gpt2 import GPT2
 from model.masked import MASKED_FRACTION, NO_TARGET, AlbertBatch
 from model.networks import Network, build_network
-from model.objectives import Batch, Totals, losses
+from model.objectives import Batch
+from model.objectives import Objective as Losses
 
 # ‖found − exact‖ / ‖exact‖. bf16 keeps 8 bits, so that a product's operands are off by up to 0.4 %.
 LOGITS_BOUND = 2e-2
@@ -26,9 +27,10 @@ def build_objective(network: Network, *, compiled: bool, autocast: bool = True) 
 
     Both are sums, so that the numbers they are divided by, new in each step, are no part of what is compiled.
     """
+    losses = Losses(network)
 
     def measure(batch: Batch) -> tuple[Tensor, Tensor]:
-        parts = losses(network, batch, Totals(1, 1))
+        parts = losses(batch)
         of_tokens = parts["lm"] if "lm" in parts else parts["mlm"]
         return of_tokens, parts.get("sop", torch.zeros_like(of_tokens))
 

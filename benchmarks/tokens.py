@@ -21,7 +21,6 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.kept_folder import kept_folder
 from benchmarks.process_tree import Measured, measure
 from benchmarks.results import record
 from benchmarks.token_documents import REAL, texts, write_corpus
@@ -59,18 +59,8 @@ def main() -> None:
     if arguments.figure in _SIDES:
         print(json.dumps(_SIDES[arguments.figure](arguments.folder)))
         return
-    with _folder(arguments.folder) as folder:
+    with kept_folder(arguments.folder, "tokens") as folder:
         _FIGURES[arguments.figure](folder, arguments)
-
-
-@contextlib.contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    if given:
-        given.mkdir(parents=True, exist_ok=True)
-        yield given
-    else:
-        with tempfile.TemporaryDirectory(prefix="webtext-tokens-") as made:
-            yield Path(made)
 
 
 def _run(side: str, folder: Path) -> Measured:

@@ -24,10 +24,11 @@ import transformers
 from benchmarks.gpu_nanogpt import run_nanogpt
 from benchmarks.gpu_run import write_run
 from benchmarks.results import record
+from benchmarks.transformers_albert import build_transformers, inputs_of
 from model.config import ALBERT_PRESETS, AlbertConfig, Config, GPT2Config, ModelSettings, TrainSettings
 from model.data import GPT2Data, open_shards
 from model.learner import Learner
-from model.masked import NO_TARGET, AlbertBatch, AlbertData
+from model.masked import AlbertBatch, AlbertData
 from model.networks import build_network
 from model.objectives import Batch, Totals
 from model.processes import Processes
@@ -122,32 +123,13 @@ def _time_ours(architecture: str, config: Config, batch: Callable[[int], Batch])
 
 def _transformers_step(config: AlbertConfig) -> Callable[[Batch], float]:
     torch.manual_seed(0)
-    theirs = transformers.AlbertConfig(
-        vocab_size=config.vocab_size,
-        embedding_size=config.embedding,
-        hidden_size=config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        intermediate_size=config.ffn,
-        max_position_embeddings=config.context,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        classifier_dropout_prob=0.0,
-    )
-    network = transformers.AlbertForPreTraining(theirs).train()
+    network = build_transformers(config).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
 
     def take(batch: Batch) -> float:
         assert isinstance(batch, AlbertBatch)
         optimizer.zero_grad()
-        labels = torch.full_like(batch.tokens, NO_TARGET).scatter(1, batch.positions, batch.labels)
-        loss = network(
-            input_ids=batch.tokens,
-            attention_mask=batch.present.long(),
-            token_type_ids=batch.segments,
-            labels=labels,
-            sentence_order_label=batch.swapped,
-        ).loss
+        loss = network(**inputs_of(batch)).loss
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

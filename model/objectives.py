@@ -88,11 +88,6 @@ class Objective(nn.Module):
         raise TypeError(f"a {type(batch).__name__} is not for a {type(network).__name__}")
 
 
-def losses(network: Network, batch: Batch, totals: Totals) -> dict[str, Tensor]:
-    """The batch's share of each loss, in nats, as scalars; what is minimised is their sum."""
-    return totals.means(Objective(network)(batch))
-
-
 def _lengthened(matrix: Tensor) -> Tensor:
     """The matrix (V, D) with rows of zeros up to a multiple of `_ROWS`."""
     return F.pad(matrix, (0, 0, 0, -matrix.size(0) % _ROWS))

@@ -32,7 +32,6 @@ from model.recipe import Recipe, resolve_recipe
 from model.saving import CheckpointWriter, restore
 from model.speedometer import Speedometer, capacity, is_out_of_memory
 from model.workload import Workload, open_workload
-from tokenizer.encode import Tokenizer
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +76,7 @@ def pretrain(
         if train.micro_batch is None and processes.device.type == "cuda":
             recipe = replace(recipe, micro_batch=roomy_micro_batch(workload.config))
         trainer = _Trainer(
-            workload, model.preset_name, train, recipe, out, processes, _bytes_per_token(run, workload)
+            workload, model.preset_name, train, recipe, out, processes, _bytes_per_token(workload)
         )
         stack.enter_context(closing(trainer))
         resumed_from = trainer.progress.step
@@ -99,11 +98,11 @@ def roomy_micro_batch(config: Config) -> int:
     return 1 << max(0, math.floor(math.log2(max(1.0, tokens / config.context))))
 
 
-def _bytes_per_token(run: Path, workload: Workload) -> float | None:
+def _bytes_per_token(workload: Workload) -> float | None:
     """Bytes of validation text a token; None where a loss in bits a byte would mean nothing."""
     if workload.val is None or not isinstance(workload.config, GPT2Config):
         return None
-    return bytes_per_token(workload.shards.documents("val"), Tokenizer.load(run / "tokenizer"))
+    return bytes_per_token(workload.shards.documents("val"), workload.tokenizer)
 
 
 class _Trainer:

@@ -33,6 +33,7 @@ class Workload:
 
     Attributes:
         shards: What the shards' manifest says.
+        tokenizer: The run's.
         tokenizer_json: Bytes of the tokenizer, to go with each checkpoint.
         config: The network's shape, with the tokenizer's vocabulary.
         train: The split to learn from.
@@ -41,6 +42,7 @@ class Workload:
     """
 
     shards: Shards
+    tokenizer: Tokenizer
     tokenizer_json: bytes
     config: Config
     train: Data
@@ -84,7 +86,7 @@ def open_workload(
             " lower train.batch_tokens or model.context, or make more data"
         )
     val = _open_split(shards, "val", config, tokenizer, _VALIDATION_SEED, separate=separate)
-    return Workload(shards, path.read_bytes(), config, train, val, step_sequences)
+    return Workload(shards, tokenizer, path.read_bytes(), config, train, val, step_sequences)
 
 
 def _open_split(

@@ -27,6 +27,7 @@ from pipeline.errors import InputError, RunError
 MANIFEST = "manifest.json"
 
 _COPIED_BYTES = 1 << 20  # at once
+_BUFFER_BYTES = 1 << 20  # of each column, while a table is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,13 @@ class Folder:
         """A Parquet table in the folder."""
         with self.open(name) as stream:
             return pq.read_table(stream, columns=columns)
+
+    def read_batches(self, name: str, columns: list[str], num_rows: int) -> Iterator[pa.RecordBatch]:
+        """A Parquet table in the folder, ``num_rows`` at a time, in little memory whatever its row groups."""
+        with self.open(name) as stream:
+            # Both options are needed, or a whole column of a row group is held.
+            file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+            yield from file.iter_batches(num_rows, columns=columns, use_threads=False)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[HashingSink]:

@@ -14,7 +14,7 @@ from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
 from pipeline.plain_table import plain_table
-from pipeline.runs import MANIFEST, Counts, Folder, Part, read_manifest, read_sidecar
+from pipeline.runs import MANIFEST, Counts, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
 
 if TYPE_CHECKING:
@@ -186,6 +186,14 @@ def require_run(run: Folder) -> None:
         f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote (run.dir in its "
         "settings file), or start the run with `webtext build`."
     )
+
+
+def require_stage(run: Folder, stage: str, remedy: str) -> Manifest:
+    """The manifest of a finished stage; where it is not, InputError, which ends with ``remedy``."""
+    manifest = read_manifest(run / BY_NAME[stage].folder)
+    if manifest is None:
+        raise InputError(f"{run.uri}: {stage} is not finished, {remedy}")
+    return manifest
 
 
 def _read_stage(folder: Folder) -> StageStatus:

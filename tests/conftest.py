@@ -1,7 +1,7 @@
 """What tests share: real data beside the checkout, and a stage run by hand."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,17 @@ settings.load_profile("test")
 settings.register_profile("fuzz", settings.get_profile("test"), max_examples=50_000)
 
 RunStage = Callable[..., Manifest]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks as small as tests have are fastest on one core, above all where others are busy."""
+    import torch  # which most tests have no use for
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

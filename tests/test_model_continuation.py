@@ -1,6 +1,6 @@
 """GPT-2 goes on from many token sequences at once as from each alone, with a cache as without."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -18,14 +18,7 @@ CONFIG = GPT2Config(vocab_size=31, context=16, layers=3, width=16, heads=2)
 CPU = torch.device("cpu")
 STARTS = [Start([i % 31 for i in range(1, 1 + length)], (length,)) for length in (3, 1, 16, 7, 15, 2, 40, 3)]
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are fastest on one core, above all where others are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def lively(config: GPT2Config = CONFIG) -> GPT2:

@@ -1,7 +1,6 @@
 """Text from checkpoints: continued, filled in, in batches, and by the command."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,7 @@ from webtext.cli import app
 WARM = Sampling(temperature=2.0)
 PROMPTS = ["The cat", "", "A whale follows a horse", "The cat"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are fastest on one core, above all where others are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

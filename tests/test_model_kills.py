@@ -3,12 +3,10 @@
 import json
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from model.checkpoint import newest_checkpoint, read_metadata
 from model.config import ModelSettings, TrainSettings
@@ -18,13 +16,7 @@ from tests.training_processes import Kill, forkserver, train_killed
 
 STEPS = 8
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

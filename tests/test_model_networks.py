@@ -27,7 +27,7 @@ from model.convert import albert_from_hf, albert_to_hf, gpt2_from_hf, gpt2_to_hf
 from model.data import GPT2Batch
 from model.gpt2 import GPT2, Attention
 from model.networks import build_network, num_parameters
-from model.objectives import Totals, losses
+from model.objectives import Objective, Totals
 from model.recipe import resolve_recipe
 
 GPT2_SMALL = GPT2Config(vocab_size=61, context=24, layers=3, width=32, heads=4)
@@ -175,7 +175,7 @@ def test_gpt2_agrees_with_transformers(shape: dict[str, int], activation: str) -
         expected = theirs(tokens, labels=tokens)
         torch.testing.assert_close(ours(tokens), expected.logits, atol=1e-5, rtol=1e-5)
         batch = GPT2Batch(tokens[:, :-1], tokens[:, 1:])
-        loss = losses(ours, batch, Totals.of([batch]))["lm"]
+        loss = Totals.of([batch]).means(Objective(ours)(batch))["lm"]
         torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=1e-5)
     back = gpt2_from_hf(theirs.state_dict())
     assert back.keys() == state.keys()

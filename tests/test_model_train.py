@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from model.errors import ModelError
 from model.generate import load_checkpoint
 from model.gpt2 import GPT2
 from model.log import StepReport, TrainResult
-from model.objectives import Objective, Totals, losses
+from model.objectives import Objective, Totals
 from model.optim import build_optimizer
 from model.recipe import resolve_recipe
 from model.saving import restore
@@ -29,14 +28,7 @@ from tests.test_model_shards import make_documents, write_run
 
 ARCHITECTURES = ["gpt2", "albert"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are fastest on one core, above all where others are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +202,8 @@ def test_losses_do_not_depend_on_the_micro_batches() -> None:
     network = GPT2(GPT2Config(vocab_size=11, context=8, layers=1, width=8, heads=2))
     tokens = torch.randint(11, (6, 9), generator=torch.Generator().manual_seed(0))
     pieces = [GPT2Batch(part[:, :-1], part[:, 1:]) for part in (tokens, tokens[:1], tokens[1:])]
-    whole = losses(network, pieces[0], Totals.of(pieces[:1]))["lm"]
-    parts = [losses(network, piece, Totals.of(pieces[1:]))["lm"] for piece in pieces[1:]]
+    whole = Totals.of(pieces[:1]).means(Objective(network)(pieces[0]))["lm"]
+    parts = [Totals.of(pieces[1:]).means(Objective(network)(piece))["lm"] for piece in pieces[1:]]
     torch.testing.assert_close(whole, parts[0] + parts[1])
 
 

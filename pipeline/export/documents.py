@@ -37,7 +37,6 @@ BYTES_PER_FILE = 256 << 20
 BYTES_PER_ROW_GROUP = 32 << 20  # of text, in a Parquet file
 
 _DOCUMENTS_AT_ONCE = 256
-_BUFFER_BYTES = 1 << 20  # of each column, while a file is read
 _GZIP = 31  # wbits
 _PACKING_LEVEL = 3  # ISA-L's best
 
@@ -103,10 +102,8 @@ class _Corpus:
     def read(self, at: int) -> Iterator[pa.Table]:
         """The documents of a file."""
         name = self._files[at].name
-        with _reading(self._folder, name), self._folder.open(name) as stream:
-            # Both are needed, or a whole column is held in memory.
-            file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-            for batch in file.iter_batches(_DOCUMENTS_AT_ONCE, columns=list(_FROM_CORPUS)):
+        with _reading(self._folder, name):
+            for batch in self._folder.read_batches(name, list(_FROM_CORPUS), _DOCUMENTS_AT_ONCE):
                 yield pa.Table.from_batches([batch])
 
     def lacks(self, name: str) -> RunError:

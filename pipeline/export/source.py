@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError, RunError
 from pipeline.remove.removal import refuse_while_pending
-from pipeline.runs import File, Folder, Manifest, read_manifest
+from pipeline.runs import File, Folder, Manifest
 from pipeline.shard.split import SPLITS
 from pipeline.stages import BY_NAME
-from pipeline.status import require_run
+from pipeline.status import require_run, require_stage
 from tokenizer.files import TOKENIZER_JSON, parse_tokenizer_json
 from tokenizer.vocabulary import Vocabulary
 
@@ -129,13 +129,12 @@ def _tokenizer_files(run: Folder, made_by: str) -> dict[str, bytes]:
 
 def finished_stage(run: Folder, stage: str) -> Manifest:
     """The manifest of a finished stage; InputError, naming the command that finishes it, if it is not."""
-    manifest = read_manifest(run / BY_NAME[stage].folder)
-    if manifest is None:
-        raise InputError(
-            f"{run.uri}: {stage} is not finished, and an export is made from what it leaves. Finish it with "
-            f"the run's settings: webtext build FILE --until {stage}"
-        )
-    return manifest
+    return require_stage(
+        run,
+        stage,
+        "and an export is made from what it leaves. Finish it with the run's settings: webtext build FILE "
+        f"--until {stage}",
+    )
 
 
 def check_sizes(folder: Folder, files: list[File]) -> None:

@@ -26,6 +26,7 @@ from pipeline.remove.rewrite import (
 from pipeline.remove.tombstones import REMOVED_BYTES
 from pipeline.runs import MANIFEST, Counts, Manifest, Part, PartWriter, finished, read_sidecar
 from pipeline.stages import Job, Plan, Planned, commit, part_name, plan_of, total_facts
+from pipeline.tokenizer.documents import sample_fraction, text_bytes
 from tokenizer.train import sampled
 
 
@@ -143,8 +144,8 @@ def _tokenizer_part(before: Job, part: Part, gone: Gone) -> Part:
         lost += ids.filter(gone.among(ids)).to_pylist()
     if not lost or part.counts is None:
         return part
-    num_bytes = corpus.facts.get("text_bytes", 0) + corpus.facts.get(REMOVED_BYTES, 0)
-    fraction = before.settings.sample_bytes / max(1, num_bytes)
+    num_bytes = text_bytes(corpus) + corpus.facts.get(REMOVED_BYTES, 0)
+    fraction = sample_fraction(before.settings.sample_bytes, num_bytes)
     num_in = part.counts.num_in - len(lost)
     num_sampled = part.counts.kept - sum(sampled(name, fraction) for name in lost)
     num_sampled = max(0, min(num_in, num_sampled))

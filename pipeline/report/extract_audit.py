@@ -27,8 +27,9 @@ from pipeline.extract.wire import Extracted
 from pipeline.fetch.ledger import LEDGER_SUFFIX
 from pipeline.plain_table import plain_table
 from pipeline.records import LEDGER
-from pipeline.runs import Folder, Manifest, read_manifest
+from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
+from pipeline.status import require_stage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -189,12 +190,11 @@ def audit_extractors(run: Folder, settings: ExtractSettings, num_sample: int) ->
         RunError: The extracting process failed by itself.
     """
     pages = run / BY_NAME["fetch"].folder
-    manifest = read_manifest(pages)
-    if manifest is None:
-        raise InputError(
-            f"{run.uri}: fetch is not finished, and only stored pages can be compared. Run `webtext build "
-            "FILE --until fetch` first."
-        )
+    manifest = require_stage(
+        run,
+        "fetch",
+        "and only stored pages can be compared. Run `webtext build FILE --until fetch` first.",
+    )
     answers: dict[str, dict[str, Answer]] = {}
     titles: dict[str, str] = {}
     try:

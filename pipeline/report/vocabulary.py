@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.runs import Folder, Manifest, read_manifest
+from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
-from pipeline.status import require_run
+from pipeline.status import require_run, require_stage
+from pipeline.tokenizer.documents import sample_fraction, text_bytes
 from tokenizer.encode import Tokenizer
 from tokenizer.files import TOKENIZER_JSON
 from tokenizer.train import sampled
@@ -31,6 +31,11 @@ NUM_EXAMPLES = 100
 _BATCH = 256  # documents
 _CURVE_POINTS = 120
 _COLUMNS = ["id", "text", "language", "num_words"]
+
+_UNFINISHED = (
+    "and a tokenizer is measured on the corpus that it was made for. Run `webtext build FILE --until "
+    "tokenizer` first."
+)
 
 Counts = npt.NDArray[np.int64]
 
@@ -188,14 +193,14 @@ def measure_fit(run: Folder, against: Mapping[str, Tokenizer], sample_bytes: int
         TokenizerError: The run's tokenizer.json is damaged.
     """
     require_run(run)
-    corpus, trained = _manifest(run, "dedupe"), _manifest(run, "tokenizer")
+    corpus, trained = (require_stage(run, stage, _UNFINISHED) for stage in ("dedupe", "tokenizer"))
     if corpus.counts.kept == 0:
         raise InputError(
             f"{run.uri}: the corpus is empty, so there is nothing to measure a tokenizer on: webtext status "
             f"{run.uri} shows where the records went."
         )
     tokenizers = {OWN: _own_tokenizer(run), **against}
-    fraction = sample_bytes / max(1, corpus.facts.get("text_bytes", 0))
+    fraction = sample_fraction(sample_bytes, text_bytes(corpus))
     count = _Count(list(tokenizers.values()))
     try:
         for batch in _sample(run / BY_NAME["dedupe"].folder, corpus, fraction):
@@ -223,16 +228,6 @@ def measure_fit(run: Folder, against: Mapping[str, Tokenizer], sample_bytes: int
     )
 
 
-def _manifest(run: Folder, stage: str) -> Manifest:
-    manifest = read_manifest(run / BY_NAME[stage].folder)
-    if manifest is None:
-        raise InputError(
-            f"{run.uri}: {stage} is not finished, and a tokenizer is measured on the corpus that it was made "
-            "for. Run `webtext build FILE --until tokenizer` first."
-        )
-    return manifest
-
-
 def _own_tokenizer(run: Folder) -> Tokenizer:
     folder = run / BY_NAME["tokenizer"].folder
     try:
@@ -254,10 +249,9 @@ def _sample(folder: Folder, corpus: Manifest, fraction: float) -> Iterator[pa.Re
     Not the very hash that chose what to train on: those texts flatter the vocabulary that was made for them.
     """
     for part in corpus.counted():
-        with folder.open(part.file(".parquet").name) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=_BATCH, columns=_COLUMNS):
-                chosen = [sampled(f"show {name}", fraction) for name in batch["id"].to_pylist()]
-                yield batch.filter(pa.array(chosen, pa.bool_()))
+        for batch in folder.read_batches(part.file(".parquet").name, _COLUMNS, _BATCH):
+            chosen = [sampled(f"show {name}", fraction) for name in batch["id"].to_pylist()]
+            yield batch.filter(pa.array(chosen, pa.bool_()))
 
 
 class _Count:

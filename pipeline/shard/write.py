@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
 from pipeline.records import SHARD_DOCUMENTS
@@ -29,7 +28,6 @@ from tokenizer.tokenfile import document_index, index_bytes, sentence_index, tok
 
 _COLUMNS = ["id", "text", "language", *SPLIT_COLUMNS]
 _DOCUMENTS_AT_ONCE = 1024
-_BUFFER_BYTES = 1 << 20
 
 
 def write_shard(job: Job, part: Planned) -> None:
@@ -132,11 +130,8 @@ def _numbers(column: "array[int]") -> npt.NDArray[np.int32]:
 def _batches(job: Job, part: Planned) -> Iterator[pa.RecordBatch]:
     """The shard's documents, some at a time."""
     for name, number, num_slices in part.spec["sources"]:
-        with job.folder_of("dedupe").open(name) as stream:
-            # Buffered, or a whole column of a row group is held; the other core has a shard of its own.
-            file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-            for batch in file.iter_batches(_DOCUMENTS_AT_ONCE, columns=_COLUMNS, use_threads=False):
-                yield slice_rows(batch, number, num_slices)
+        for batch in job.folder_of("dedupe").read_batches(name, _COLUMNS, _DOCUMENTS_AT_ONCE):
+            yield slice_rows(batch, number, num_slices)
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-import pyarrow.parquet as pq
-
 from pipeline.runs import Folder, Manifest
 from tokenizer.train import sampled
+
+_DOCUMENTS_AT_ONCE = 256
 
 
 def corpus_files(corpus: Manifest) -> list[str]:
@@ -27,8 +27,7 @@ def sample_fraction(sample_bytes: int, of_bytes: int) -> float:
 def sample(corpus: Folder, files: Iterable[str], fraction: float) -> Iterator[str]:
     """The texts of about ``fraction`` of the documents, chosen by a hash of their ids."""
     for name in files:
-        with corpus.open(name) as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=256, columns=["id", "text"]):
-                for one, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
-                    if sampled(one, fraction):
-                        yield text
+        for batch in corpus.read_batches(name, ["id", "text"], _DOCUMENTS_AT_ONCE):
+            for one, text in zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True):
+                if sampled(one, fraction):
+                    yield text
