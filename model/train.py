@@ -2,7 +2,8 @@
 
 Everything random in step n follows from the seed and n: the batch by its position, dropout by seeding
 torch anew in each step. So a run that was interrupted goes on exactly as it would have, whatever was
-measured or saved in between, and a checkpoint need not carry random states. With several processes each
+measured or saved in between (to the bit on the same device with as many threads, whose sums are rounded
+alike), and a checkpoint need not carry random states. With several processes each
 reads its share of the same batch, and draws its own dropout.
 """
 

@@ -12,7 +12,7 @@ from model.checkpoint import newest_checkpoint, read_metadata
 from model.config import ModelSettings, TrainSettings
 from model.train import pretrain
 from tests.test_model_shards import make_documents, write_run
-from tests.training_processes import Kill, forkserver, train_killed
+from tests.training_processes import Kill, forkserver, train_killed, train_on_one_thread
 
 STEPS = 8
 
@@ -90,7 +90,9 @@ def test_kills_at_random_moments_are_made_good(
     architecture, expected = straight
     rng = random.Random(architecture)
     for _ in range(4):
-        process = forkserver().Process(target=pretrain, args=(run, *settings(architecture), tmp_path))
+        process = forkserver().Process(
+            target=train_on_one_thread, args=(run, tmp_path, *settings(architecture))
+        )
         process.start()
         time.sleep(rng.uniform(0.1, 1.0))
         process.kill()

@@ -89,10 +89,15 @@ def _wait(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def _train_until(when: Kill, run: Path, out: Path, model: ModelSettings, train: TrainSettings) -> None:
+def train_on_one_thread(run: Path, out: Path, model: ModelSettings, train: TrainSettings) -> None:
+    """Trains, on as many threads as tests do: sums over another number of them are rounded otherwise."""
     torch.set_num_threads(1)
-    when.arm()
     pretrain(run, model, train, out)
+
+
+def _train_until(when: Kill, run: Path, out: Path, model: ModelSettings, train: TrainSettings) -> None:
+    when.arm()
+    train_on_one_thread(run, out, model, train)
 
 
 def _train_as(
