@@ -69,7 +69,9 @@ def _site(host: str, drop_mobile: bool, drop_amp: bool) -> str:
     while True:
         first, _, rest = host.partition(".")
         is_variant = first in variants and rest not in read_words("user_domains.txt") and is_subdomain(host)
-        if "." not in rest or not (first == "www" or is_variant):
+        # What is registered right below a suffix (www.gov.uk) is a site of its own.
+        is_same_site = "." in rest and registrable_domain(rest) == registrable_domain(host)
+        if not (is_same_site and (first == "www" or is_variant)):
             break
         host = rest
     language, _, rest = host.partition(".")

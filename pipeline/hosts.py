@@ -49,8 +49,15 @@ def askable(hostname: str) -> str | None:
 
 @lru_cache(maxsize=NUM_REMEMBERED)
 def registrable_domain(host: str) -> str:
-    """The part of a host name that was registered, by the public suffix list; else the host itself."""
-    return _PUBLIC_SUFFIXES.extract_str(host).top_domain_under_public_suffix or host
+    """The part of a host name that was registered, by the public suffix list; else the host itself.
+
+    Below a top-level domain that the list does not know, names are registered right below it: by the list's
+    own algorithm, its rule is ``*`` (https://github.com/publicsuffix/list/wiki/Format).
+
+    >>> registrable_domain("news.bbc.co.uk"), registrable_domain("www.of-the-list.example")
+    ('bbc.co.uk', 'of-the-list.example')
+    """
+    return _registered(host, below_private=False) or host
 
 
 @lru_cache(maxsize=NUM_REMEMBERED)
@@ -61,7 +68,21 @@ def domain_hash(domain: str) -> int:
 
 def is_subdomain(host: str) -> bool:
     """Whether a host lies under a registrable name, those below private suffixes (github.io) with them."""
-    return bool(_PUBLIC_SUFFIXES.extract_str(host, include_psl_private_domains=True).subdomain)
+    return _registered(host, below_private=True) not in ("", host)
+
+
+@lru_cache(maxsize=NUM_REMEMBERED)
+def has_listed_suffix(host: str) -> bool:
+    """Whether a host ends as the public suffix list says that names can."""
+    return bool(_PUBLIC_SUFFIXES.extract_str(host).suffix)
+
+
+def _registered(host: str, *, below_private: bool) -> str:
+    """The registered name that a host is or lies under; empty for addresses and suffixes."""
+    parts = _PUBLIC_SUFFIXES.extract_str(host, include_psl_private_domains=below_private)
+    if parts.suffix or not parts.subdomain:
+        return parts.top_domain_under_public_suffix
+    return ".".join(host.rsplit(".", 2)[-2:])
 
 
 def parents(host: str) -> tuple[str, ...]:

@@ -36,12 +36,12 @@ class Stage:
 
 
 STAGES = (
-    Stage("collect", "submissions", (), format=2),
+    Stage("collect", "submissions", (), format=3),
     Stage("link", "links", ("collect",), format=2),
     Stage("fetch", "pages", ("link",), format=3),
     Stage("extract", "documents", ("fetch", "link"), format=5),
     Stage("filter", "filtered", ("extract",), format=2),
-    Stage("dedupe", "corpus", ("filter",), format=2),
+    Stage("dedupe", "corpus", ("filter",), format=3),
     Stage("tokenizer", "tokenizer", ("dedupe",), format=2),
     Stage("shard", "shards", ("dedupe", "tokenizer"), format=2),
 )

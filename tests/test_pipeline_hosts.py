@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.hosts import is_global_address, is_private_host, registrable_domain
+from pipeline.hosts import (
+    has_listed_suffix,
+    is_global_address,
+    is_private_host,
+    is_subdomain,
+    registrable_domain,
+)
 from pipeline.urls import parse
 
 
@@ -61,6 +67,17 @@ def test_registrable_domains() -> None:
     assert registrable_domain("news.bbc.co.uk") == "bbc.co.uk"
     assert registrable_domain("a.b.github.io") in {"github.io", "b.github.io"}
     assert registrable_domain("127.0.0.1") == "127.0.0.1"
+    assert registrable_domain("[2001:db8::1]") == "[2001:db8::1]"
+    assert registrable_domain("co.uk") == "co.uk"
+    assert registrable_domain("localhost") == "localhost"
+
+
+def test_names_are_registered_right_below_a_top_level_domain_that_no_list_knows() -> None:
+    assert registrable_domain("www.news.example") == registrable_domain("news.example") == "news.example"
+    assert is_subdomain("www.news.example")
+    assert not is_subdomain("www.example")
+    assert has_listed_suffix("a.ck")
+    assert not has_listed_suffix("news.example")
 
 
 @given(

@@ -283,7 +283,7 @@ def test_each_rule_has_its_switch(switch: str, variant: str) -> None:
 ANY_TEXT = st.text(st.characters(), max_size=60)  # surrogates with it
 HOST_PIECES = ("www.", "m.", "mobile.", "amp.", "en.", "a.", "xn--exmple-cua.", "%77ww.", "..", ".")
 DOMAINS = ("example.com", "wikipedia.org", "b.blogspot.com", "nytimes.com", "co.uk", "com", "m.com", "foo",
-           "127.0.0.1", "0x7f.1", "[::1]", "bücher.example", "com.", "github.io")  # fmt: skip
+           "127.0.0.1", "0x7f.1", "[::1]", "bücher.example", "a.example", "com.", "github.io")  # fmt: skip
 PATH_PIECES = ("/", "amp", "a", ".", "%", "%2e", "%2E", "%61", "41", "&", "amp;", "lt;", "%6ct;", "?", ".amp",
                ".html", ";", "jsessionid=", ";_ylt=b", f"(S({SESSION_24}))", "%3B", "%3b", "é", "\\", " ",
                "#", "#!", "%ff", "(", "'", "//", "%00")  # fmt: skip
@@ -323,6 +323,15 @@ def test_a_canonical_form_is_its_own_canonical_form(text: str, rules: UrlSetting
     url = parse(text)
     if url is not None:
         assert_canonical_form_is_its_own(url, rules)
+
+
+@settings(max_examples=500, deadline=None)
+@given(URLS | ANY_TEXT.map(lambda text: f"https://www.{text}"), RULES)
+def test_urls_of_one_key_are_of_one_domain(text: str, rules: UrlSettings) -> None:
+    """They would be dealt to different parts otherwise, and never meet."""
+    url = parse(text)
+    if url is not None:
+        assert parsed(f"http://{canonical(url, rules)}").domain == url.domain
 
 
 @pytest.mark.parametrize("rules", [DEFAULTS, BARE], ids=["defaults", "bare"])
