@@ -17,7 +17,11 @@ a normal distribution of 0.02 cut at two standard deviations.
 Two heads are trained together: the tokens behind the masks, and whether two consecutive segments were
 swapped.
 
-Shapes: B sequences, T tokens, P masked positions, E embedding, D width, H heads, V vocabulary.
+On a CPU, where shapes may change from batch to batch, sequences pass the layers packed, one behind the other
+without padding, which is a seventh of all places in batches of web text.
+
+Shapes: B sequences, T tokens, N tokens of all sequences without padding, P masked positions,
+E embedding, D width, H heads, V vocabulary.
 """
 
 import torch
@@ -28,6 +32,9 @@ from model.config import AlbertConfig
 
 _EPS = 1e-12
 _SEGMENTS = 2
+
+# Which tokens may be read: bool (B, 1, 1, T), true for those; or the lengths of sequences that are packed.
+Readable = Tensor | list[int]
 
 
 class Embeddings(nn.Module):
@@ -42,10 +49,9 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Linear(config.embedding, config.width)
 
-    def forward(self, tokens: Tensor, segments: Tensor) -> Tensor:
-        """Maps token ids and segment numbers (B, T) to hidden states (B, T, D)."""
-        places = torch.arange(tokens.size(1), device=tokens.device)
-        x = self.tokens(tokens) + self.positions(places) + self.segments(segments)  # (B, T, E)
+    def forward(self, tokens: Tensor, segments: Tensor, places: Tensor) -> Tensor:
+        """Maps token ids and segment numbers (..., T) at places (T) to hidden states (..., T, D)."""
+        x = self.tokens(tokens) + self.positions(places) + self.segments(segments)  # (..., T, E)
         return self.project(self.dropout(self.norm(x)))  # type: ignore[no-any-return]
 
 
@@ -60,14 +66,19 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.norm = nn.LayerNorm(config.width, eps=_EPS)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Maps (B, T, D) to (B, T, D); `mask` (B, 1, 1, T) is true where a token may be read."""
-        batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=self.dropout.p if self.training else 0.0
-        )  # (B, H, T, D/H)
-        mixed = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
+    def forward(self, x: Tensor, readable: Readable) -> Tensor:
+        """Maps (B, T, D) to (B, T, D), or (N, D) to (N, D) where sequences are packed."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-3, -2)
+        dropout = self.dropout.p if self.training else 0.0
+        if isinstance(readable, Tensor):
+            q, k, v = qkv  # (B, H, T, D/H)
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=readable, dropout_p=dropout)
+        else:
+            sequences = qkv[:, None].split(readable, dim=-2)  # (3, 1, H, T, D/H) each
+            mixed = torch.cat(
+                [F.scaled_dot_product_attention(q, k, v, dropout_p=dropout) for q, k, v in sequences], dim=-2
+            )[0]
+        mixed = self.out(mixed.transpose(-3, -2).flatten(-2))
         return self.norm(x + self.dropout(mixed))  # type: ignore[no-any-return]
 
 
@@ -127,15 +138,26 @@ class Albert(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def encode(self, tokens: Tensor, segments: Tensor, present: Tensor) -> Tensor:
-        """Hidden states (B, T, D) of `tokens`; the arguments are those of `forward`."""
-        x = self.embeddings(tokens, segments)
-        mask = present[:, None, None, :]
+        """Hidden states (B, T, D) of `tokens`; the arguments are those of `forward`.
+
+        Those of padding mean nothing.
+        """
+        places = torch.arange(tokens.size(1), device=tokens.device)
+        if tokens.device.type != "cpu" or torch.compiler.is_compiling():  # Shapes must not depend on data.
+            return self._through_layers(self.embeddings(tokens, segments, places), present[:, None, None, :])
+        kept = present.flatten().nonzero().squeeze(1)  # (N)
+        packed = (each.flatten()[kept] for each in (tokens, segments, places.expand_as(tokens)))
+        x = self._through_layers(self.embeddings(*packed), present.sum(1).tolist())  # (N, D)
+        spread = x.new_zeros(tokens.numel(), x.size(1)).index_copy(0, kept, x)
+        return spread.view(*tokens.shape, -1)
+
+    def _through_layers(self, x: Tensor, readable: Readable) -> Tensor:
         layers = self.config.layers
         for layer in range(layers):
             # Lists shorter than the layers hold one entry a group of consecutive layers.
-            x = self.attentions[layer * len(self.attentions) // layers](x, mask)
+            x = self.attentions[layer * len(self.attentions) // layers](x, readable)
             x = self.ffns[layer * len(self.ffns) // layers](x)
-        return x  # type: ignore[no-any-return]
+        return x
 
     def forward(
         self, tokens: Tensor, segments: Tensor, present: Tensor, positions: Tensor

@@ -6,19 +6,22 @@ however it is cut.
 
 Where it is compiled, the matrix that gives logits is lengthened to a multiple of 64 rows, which is what
 matrix products on GPUs are fast at: 50,304 for 50,257. The logits of the rows that were added are cut off
-before the loss, so that nothing else is changed, neither numbers nor weights.
+before the loss, so that nothing else is changed, neither numbers nor weights. Where it is not, on a CPU, the
+loss takes the logits a few rows at a time.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from model.albert import Albert
 from model.data import GPT2Batch
 from model.gpt2 import GPT2
+from model.linear_cross_entropy import linear_cross_entropy
 from model.masked import NO_TARGET, AlbertBatch
 from model.networks import Network
 
@@ -72,13 +75,8 @@ class Objective(nn.Module):
         """
         network = self.network
         if isinstance(network, GPT2) and isinstance(batch, GPT2Batch):
-            if self._pad_head:
-                encoded = network.encode(batch.tokens, documents=batch.documents)  # (B, T, D)
-                logits = F.linear(encoded, _lengthened(network.tokens.weight))
-                logits = logits[..., : network.config.vocab_size]
-            else:
-                logits = network(batch.tokens, documents=batch.documents)  # (B, T, V)
-            return {"lm": F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="sum")}
+            encoded = network.encode(batch.tokens, documents=batch.documents).flatten(0, 1)  # (B x T, D)
+            return {"lm": self._next_tokens(network, encoded, batch.targets.flatten())}
         if isinstance(network, Albert) and isinstance(batch, AlbertBatch):
             masked, order = network(batch.tokens, batch.segments, batch.present, batch.positions)
             mlm = F.cross_entropy(
@@ -86,6 +84,16 @@ class Objective(nn.Module):
             )
             return {"mlm": mlm, "sop": F.cross_entropy(order, batch.swapped, reduction="sum")}
         raise TypeError(f"a {type(batch).__name__} is not for a {type(network).__name__}")
+
+    def _next_tokens(self, network: GPT2, encoded: Tensor, targets: Tensor) -> Tensor:
+        matrix = network.tokens.weight
+        if self._pad_head:
+            logits = F.linear(encoded, _lengthened(matrix))[:, : network.config.vocab_size]
+        elif encoded.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            return linear_cross_entropy(encoded, matrix, targets)
+        else:
+            logits = network.logits(encoded)
+        return F.cross_entropy(logits, targets, reduction="sum")
 
 
 def _lengthened(matrix: Tensor) -> Tensor:

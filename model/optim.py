@@ -145,7 +145,7 @@ def _adamw(matrices: list[nn.Parameter], vectors: list[nn.Parameter], recipe: Re
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    fused = all(p.is_cuda for p in vectors)
+    fused = all(p.device.type in ("cpu", "cuda") for p in vectors)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=fused)
 
 
