@@ -252,6 +252,22 @@ def test_albert_agrees_with_transformers(sharing: Any, groups: int, activation: 
         assert all(torch.equal(back[name], state[name]) for name in state)
 
 
+def test_albert_packs_sequences_without_changing_them() -> None:
+    """On a CPU padding passes no layer; where it does, it is not read."""
+    torch.manual_seed(0)
+    network = build_network(replace(ALBERT_PRESETS["tiny"], vocab_size=60)).eval()
+    assert isinstance(network, Albert)
+    tokens, segments = torch.randint(60, (4, 9)), torch.randint(2, (4, 9))
+    present = torch.rand(4, 9) < 0.6  # Padding may stand anywhere.
+    present[1], present[2] = True, False
+    padded = network._through_layers(
+        network.embeddings(tokens, segments, torch.arange(9)), present[:, None, None, :]
+    )
+    packed = network.encode(tokens, segments, present)
+    torch.testing.assert_close(packed[present], padded[present], rtol=1e-5, atol=1e-5)
+
+
+
 def test_a_band_is_brute_force_attention_to_the_last_tokens() -> None:
     attention = Attention(BANDED_SMALL, band=5)
     sharpen(attention)

@@ -122,7 +122,7 @@ def test_muon_takes_the_blocks_matrices_and_adamw_the_rest(architecture: str) ->
         {"params": [p for p in rest if p.dim() == 2], "weight_decay": 0.1},
         {"params": [p for p in rest if p.dim() < 2], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8)
+    adamw = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8, fused=True)
     for seed in range(3):
         for network in networks:
             torch.manual_seed(seed)
