@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from itertools import islice, product
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def write_run(folder: Path, vocab_size: int, num_tokens: int, seed: int) -> None
     (shards / "train-00000.bin").write_bytes(ids.astype(dtype).tobytes())
     (shards / "train-00000.idx").write_bytes(index_bytes(document_index(dtype, lengths)))
     (shards / "train-00000.sentences.idx").write_bytes(index_bytes(sentences))
-    _write_manifest(shards, tokenizer, count)
+    write_manifest(shards, tokenizer, {"train": count})
 
 
 def _write_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
@@ -67,7 +68,8 @@ def _write_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     return Tokenizer.load(folder)
 
 
-def _write_manifest(shards: Path, tokenizer: Tokenizer, num_tokens: int) -> None:
+def write_manifest(shards: Path, tokenizer: Tokenizer, num_tokens: Mapping[str, int]) -> None:
+    """Writes the manifest of the files in `shards`, which hold so many tokens of each split."""
     files = [
         {
             "name": path.name,
@@ -79,7 +81,7 @@ def _write_manifest(shards: Path, tokenizer: Tokenizer, num_tokens: int) -> None
     facts = {
         "vocab_size": tokenizer.vocab_size,
         "tokenizer": tokenizer.digest,
-        "tokens": {"train": num_tokens},
+        "tokens": dict(num_tokens),
     }
     manifest = {"stage": "shard", "parts": [{"name": "part-00000", "files": files}], "facts": facts}
     (shards / "manifest.json").write_text(json.dumps(manifest))
