@@ -279,7 +279,7 @@ def _record(
                 [m.sharing, f"{m.embedding}", f"{m.parameters:,}", f"{m.mlm_loss:.3f}", f"{m.sop_loss:.3f}"]
                 for m in models
             ],
-            f"{_ALBERT.layers} layers of {_ALBERT.width}, {_ALBERT_STEPS:,} steps; losses on unseen documents",
+            f"{_ALBERT.layers} layers of {_ALBERT.width}; {_ALBERT_STEPS:,} steps; unseen documents",
         )
 
 
