@@ -150,6 +150,11 @@ def read_metadata(path: Path) -> Metadata:
         )
     try:
         document = json.loads((path / CONFIG).read_bytes())
+        if "model_type" in document:
+            raise ModelError(
+                f"{path} is a model of Hugging Face's transformers; make a checkpoint of it first:"
+                f" webtext model import {path} --out FOLDER"
+            )
         metadata = Metadata(
             progress=Progress(**document["progress"]),
             preset=str(document["preset"]),

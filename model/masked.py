@@ -19,7 +19,7 @@ Source: create_pretraining_data.py of the released ALBERT, with these difference
 - Runs of masked words do not compete for the same words (see `model.masking.choose_words`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -121,7 +121,7 @@ class AlbertData:
         ModelError: Sentences of a document do not lie one behind another.
     """
 
-    def __init__(self, files: Sequence[TokenFile], tokenizer: Tokenizer, context: int, seed: int) -> None:
+    def __init__(self, files: Iterable[TokenFile], tokenizer: Tokenizer, context: int, seed: int) -> None:
         self._vocabulary = Vocabulary(tokenizer)
         self._context = context
         self._room = context - _NUM_SPECIALS

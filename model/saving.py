@@ -101,6 +101,7 @@ class CheckpointWriter:
             return
         save_file(weights, draft / WEIGHTS)
         (draft / TOKENIZER).write_bytes(self._tokenizer_json)
+        shutil.copymode(draft / TOKENIZER, draft / WEIGHTS)  # safetensors lets nobody else read its files.
         files = [file for file in draft.rglob("*") if file.is_file()]
         facts = {file.relative_to(draft).as_posix(): file_facts(file) for file in sorted(files)}
         (draft / CONFIG).write_text(metadata.document(facts))

@@ -9,8 +9,8 @@ reads its share of the same batch, and draws its own dropout.
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -205,13 +205,9 @@ class _Trainer:
         batches = [next(self._batches) for _ in self._spans(position, size)]
         self._speedometer.have_data()
         totals, tokens, seconds = self._count(batches)
-        try:
+        with self._advising_on_memory(batches):
             found, norm = self._learner.learn(batches, totals)
             *values, length = torch.cat([self._sum(found), norm.float()[None]]).tolist()  # The one wait.
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise ModelError(self._memory_advice(len(batches[0].tokens), size)) from error
-            raise
         loss = sum(values)
         verdict = self._judge(done + 1, loss, length)
         if verdict.action == "go_on":
@@ -270,7 +266,8 @@ class _Trainer:
             return report
         batches = [data.batch(span.first, span.count) for span in self._spans(0, count)]
         totals, _, _ = self._count(batches)
-        loss = sum(self._sum(self._learner.measure(batches, totals)).tolist())
+        with self._advising_on_memory(batches, learning=False):
+            loss = sum(self._sum(self._learner.measure(batches, totals)).tolist())
         bits = None if self._bytes_per_token is None else bits_per_byte(loss, self._bytes_per_token)
         return replace(report, val_loss=loss, bits_per_byte=bits)
 
@@ -344,17 +341,23 @@ class _Trainer:
             guard=self._guard.state_dict(),
         )
 
-    def _memory_advice(self, micro_batch: int, size: int) -> str:
-        recompute = (
-            None if self._settings.activation_checkpointing else "train.activation_checkpointing = true"
-        )
-        return out_of_memory_advice(
-            micro_batch=micro_batch,
-            sequences=size // self._processes.count,
-            held_bytes=self._learner.held_bytes(),
-            capacity_bytes=capacity(self._processes.device),
-            recompute=recompute,
-        )
+    @contextmanager
+    def _advising_on_memory(self, batches: Sequence[Batch], *, learning: bool = True) -> Iterator[None]:
+        """Says what to lower where memory ends over `batches`, this process's."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            keeps_activations = learning and not self._settings.activation_checkpointing
+            advice = out_of_memory_advice(
+                micro_batch=len(batches[0].tokens),
+                sequences=self._plan.size(self.progress.position) // self._processes.count,
+                held_bytes=self._learner.held_bytes(),
+                capacity_bytes=capacity(self._processes.device),
+                recompute="train.activation_checkpointing = true" if keeps_activations else None,
+            )
+            raise ModelError(advice) from error
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

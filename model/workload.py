@@ -95,10 +95,7 @@ def _open_split(
     """The data of `split`, or None where it holds no whole sequence."""
     data: Data
     if isinstance(config, AlbertConfig):
-        sentences = shards.sentences(split)
-        if not sentences:
-            return None
-        data = AlbertData(sentences, tokenizer, config.context, seed)
+        data = AlbertData(shards.sentences(split), tokenizer, config.context, seed)
     else:
         documents = shards.documents(split)
         if not documents:

@@ -20,6 +20,7 @@ from model.config import AlbertConfig, Config, GPT2Config
 from model.convert import gpt2_to_hf
 from model.errors import ModelError
 from model.exchange import export_checkpoint, import_checkpoint
+from model.generate import load_checkpoint
 from model.gpt2 import GPT2
 from model.huggingface import read_model, write_model
 from model.networks import Network, build_network
@@ -357,6 +358,12 @@ def test_damaged_files_are_named(tmp_path: Path, file: str, data: bytes | None, 
         (tmp_path / "gpt2" / file).write_bytes(data)
     with pytest.raises((ModelError, TokenizerError), match=message):
         import_checkpoint(tmp_path / "gpt2", tmp_path / "out")
+
+
+def test_a_model_of_transformers_in_place_of_a_checkpoint_is_told(tmp_path: Path) -> None:
+    write_small(tmp_path / "gpt2")
+    with pytest.raises(ModelError, match=r"make a checkpoint of it first: webtext model import"):
+        load_checkpoint(tmp_path / "gpt2")
 
 
 @pytest.mark.parametrize("data", [b"", b"no pickle", b"PK\x03\x04", b"\x80\x02cos\nsystem\n."])

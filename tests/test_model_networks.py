@@ -267,7 +267,6 @@ def test_albert_packs_sequences_without_changing_them() -> None:
     torch.testing.assert_close(packed[present], padded[present], rtol=1e-5, atol=1e-5)
 
 
-
 def test_a_band_is_brute_force_attention_to_the_last_tokens() -> None:
     attention = Attention(BANDED_SMALL, band=5)
     sharpen(attention)

@@ -183,6 +183,8 @@ def test_a_torn_checkpoint_is_refused(
     assert "torn" in caplog.text
     assert pretrain(run, *train, tmp_path).resumed_from == 1
     assert load_checkpoint(torn).metadata.progress.step == 2
+    # Whoever may read the one may read the other.
+    assert (torn / "model.safetensors").stat().st_mode == (torn / "config.json").stat().st_mode
 
 
 def test_a_folder_of_torn_checkpoints_is_refused(run: Path, tmp_path: Path) -> None:
@@ -366,6 +368,17 @@ def test_a_device_out_of_memory_says_what_to_lower(
 
     monkeypatch.setattr(Objective, "forward", fail)
     with pytest.raises(ModelError, match=r"lower train\.micro_batch from 8 to 4, or set train\.activation"):
+        pretrain(run, *settings("gpt2", micro_batch=8), tmp_path)
+
+
+def test_memory_that_ends_while_validating_is_told_too(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+    monkeypatch.setattr(learner.Learner, "measure", fail)
+    with pytest.raises(ModelError, match=r"lower train\.micro_batch from 8 to 4 \("):
         pretrain(run, *settings("gpt2", micro_batch=8), tmp_path)
 
 
