@@ -47,10 +47,10 @@ from tokenizer.encode import Tokenizer
 _VOCABULARY = 2048
 _CONTEXT = 128
 _SEQUENCES = 32
-_GPT2_STEPS, _ALBERT_STEPS = 1000, 1500
+_GPT2_STEPS, _ALBERT_STEPS = 800, 1000
 _GPT2S = [
     GPT2Config(context=_CONTEXT, layers=layers, width=width, heads=heads)
-    for layers, width, heads in ((1, 32, 2), (2, 64, 4), (2, 128, 4), (4, 192, 6), (6, 256, 8))
+    for layers, width, heads in ((1, 32, 2), (1, 64, 2), (2, 64, 4), (2, 128, 4), (4, 160, 5))
 ]
 _LEARNING_RATE = 5e-3
 _ALBERT = AlbertConfig(
