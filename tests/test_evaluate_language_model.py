@@ -1,0 +1,487 @@
+"""What a GPT-2 answers: transformers with the same weights, asked plainly one at a time, says the same."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from model.cache import KeyValueCache
+from model.config import GPT2Config
+from model.convert import gpt2_to_hf
+from model.errors import ModelError
+from model.evaluate import generation
+from model.evaluate.language_model import LanguageModel
+from model.evaluate.requests import Generation, Likelihood, Likely, Request, TextLikelihood, Written
+from model.gpt2 import GPT2
+from tests.test_model_networks import sharpen
+from tests.test_model_shards import make_vocabulary
+from tokenizer.encode import Tokenizer
+from tokenizer.vocabulary import Vocabulary
+
+IDS, CONTEXT = 320, 24
+LONG = "The cat sees a dog in the garden, and a whale follows the horse. " * 3
+PAIRS = [
+    ("The cat sees", " a dog."),
+    ("", "A whale"),
+    ("The ca", "t sees"),  # a token has characters of both
+    ("T", "he"),  # the first token is the continuation's
+    ("naïve 日", "本 🙂"),
+    (LONG, " the end"),
+    (LONG[:40], LONG[40:90]),
+    ("The cat", "\n"),
+    ("The cat sees", " a horse."),
+]
+PROMPTS = ["The cat", "", "A whale follows", "🙂", "The dog sees a horse in"]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(make_vocabulary(IDS), "")
+
+
+@pytest.fixture(scope="module")
+def network(tokenizer: Tokenizer) -> GPT2:
+    return make_network(tokenizer, ending=-3.0)
+
+
+def make_network(tokenizer: Tokenizer, ending: float) -> GPT2:
+    """A network of random weights; `ending` says how it likes to end texts."""
+    torch.manual_seed(0)
+    network = GPT2(GPT2Config(vocab_size=IDS, context=CONTEXT, layers=2, width=32, heads=4)).eval()
+    sharpen(network)
+    others = [i for i in range(IDS) if not tokenizer.token_bytes(i).isascii()]
+    with torch.no_grad():
+        network.tokens.weight[others] *= 0.2  # so that what is written can be read
+        network.tokens.weight[tokenizer.eot_id] = ending * network.norm.bias
+    return network
+
+
+@pytest.fixture(scope="module")
+def theirs(network: GPT2, tokenizer: Tokenizer) -> Any:
+    return in_transformers(network, tokenizer)
+
+
+def in_transformers(network: GPT2, tokenizer: Tokenizer) -> Any:
+    sizes = network.config
+    config = transformers.GPT2Config(
+        vocab_size=sizes.vocab_size,
+        n_positions=sizes.context,
+        n_embd=sizes.width,
+        n_layer=sizes.layers,
+        n_head=sizes.heads,
+        bos_token_id=tokenizer.eot_id,
+        eos_token_id=tokenizer.eot_id,
+        pad_token_id=tokenizer.eot_id,
+    )
+    theirs = transformers.GPT2LMHeadModel(config).train(mode=False)
+    theirs.load_state_dict(gpt2_to_hf(network.state_dict()))
+    return theirs
+
+
+def log_softmax(theirs: Any, tokens: Sequence[int]) -> torch.Tensor:
+    with torch.no_grad():
+        logits: torch.Tensor = theirs(torch.tensor([list(tokens)])).logits[0]
+    return logits.double().log_softmax(-1)
+
+
+def split(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], int]:
+    """All tokens, and how many of the last ones end in the continuation; found token by token."""
+    tokens = tokenizer.encode(context + continuation)
+    border = len(context.encode())
+    num_before = sum(len(tokenizer.decode_bytes(tokens[: i + 1])) <= border for i in range(len(tokens)))
+    return ([] if num_before else [tokenizer.eot_id]) + tokens, len(tokens) - num_before
+
+
+def expected_likelihood(theirs: Any, tokens: Sequence[int], num_asked: int) -> Likely:
+    """Of a request that one window holds."""
+    read = tokens[-1 - CONTEXT : -1]
+    found = log_softmax(theirs, read)[-num_asked:]
+    asked = torch.tensor(tokens[-num_asked:])
+    total = found[torch.arange(num_asked), asked].sum()
+    return Likely(float(total), num_asked, bool((found.argmax(-1) == asked).all()))
+
+
+def expected_text(theirs: Any, tokens: Sequence[int], stride: int) -> float:
+    """Of tokens behind the first one, one window after another."""
+    total, done, last = 0.0, 0, len(tokens) - 1
+    end = min(CONTEXT, last)
+    while done < last:
+        begin = max(0, end - CONTEXT)
+        found = log_softmax(theirs, tokens[begin:end])
+        for place in range(done, end):
+            total += float(found[place - begin, tokens[place + 1]])
+        done, end = end, min(end + stride, last)
+    return total
+
+
+def likely(replies: Sequence[object]) -> Iterator[Likely]:
+    for reply in replies:
+        assert isinstance(reply, Likely)
+        yield reply
+
+
+def texts(replies: Sequence[object]) -> Iterator[str]:
+    for reply in replies:
+        assert isinstance(reply, Written)
+        yield reply.text
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_likelihoods_are_those_of_transformers(
+    network: GPT2, tokenizer: Tokenizer, theirs: Any, rows: int
+) -> None:
+    found = LanguageModel(network, tokenizer, rows=rows).answer([Likelihood(*pair) for pair in PAIRS])
+    for pair, reply in zip(PAIRS, likely(found), strict=True):
+        expected = expected_likelihood(theirs, *split(tokenizer, *pair))
+        assert reply.log_probability == pytest.approx(expected.log_probability, abs=1e-4), pair
+        assert (reply.num_tokens, reply.is_likeliest) == (expected.num_tokens, expected.is_likeliest), pair
+
+
+def test_what_is_likeliest_is_told(network: GPT2, tokenizer: Tokenizer, theirs: Any) -> None:
+    told = []
+    for context in PROMPTS[2:]:
+        tokens = tokenizer.encode(context)
+        best = int(log_softmax(theirs, tokens)[-1].argmax())
+        every = {token: tokenizer.decode([token]) for token in range(IDS - 1)}
+        whole = {i: text for i, text in every.items() if tokenizer.encode(context + text) == [*tokens, i]}
+        requests = [Likelihood(context, text) for text in whole.values()]
+        found = likely(LanguageModel(network, tokenizer, rows=100).answer(requests))
+        told += [(token == best, reply.is_likeliest) for token, reply in zip(whole, found, strict=True)]
+    assert all(expected == given for expected, given in told)
+    assert {expected for expected, _ in told} == {True, False}
+
+
+def test_a_token_is_the_continuations_where_it_ends_in_it() -> None:
+    """Tokens of one and a half characters: the border of the texts is inside of one."""
+    last, first = "日".encode()[-1:], "本".encode()[:1]
+    tokenizer = Tokenizer(Vocabulary(((last, first), (b"a", b"b"), (b"c", b"ab"))), "")
+    network = GPT2(GPT2Config(vocab_size=tokenizer.vocab_size, context=16, layers=1, width=8, heads=1)).eval()
+    sharpen(network)
+    theirs = in_transformers(network, tokenizer)
+    assert len(tokenizer.encode("日本")) == 5
+    for context, continuation, num_tokens in [
+        ("日", "本", 3),
+        ("日本", "b", 1),
+        ("x\ud800", "b", 1),
+        ("xa", "b", 1),
+        ("xca", "b", 1),
+        ("c", "ab", 1),
+        ("", "ab", 1),
+        ("ca", "b日", 4),
+    ]:
+        (reply,) = likely(LanguageModel(network, tokenizer).answer([Likelihood(context, continuation)]))
+        assert reply.num_tokens == num_tokens, (context, continuation)
+        if "\ud800" not in context:
+            expected = expected_likelihood(theirs, *split(tokenizer, context, continuation))
+            assert reply.log_probability == pytest.approx(expected.log_probability, abs=1e-4)
+
+
+@pytest.mark.parametrize(("stride", "rows"), [(None, 2), (1, 7), (5, 1), (CONTEXT, 3)])
+def test_a_long_text_slides(
+    network: GPT2, tokenizer: Tokenizer, theirs: Any, stride: int | None, rows: int
+) -> None:
+    several = [LONG, "The", "", LONG[:90], tokenizer.decode(tokenizer.encode(LONG)[:CONTEXT])]
+    model = LanguageModel(network, tokenizer, stride=stride, rows=rows)
+    for text, reply in zip(several, likely(model.answer([TextLikelihood(t) for t in several])), strict=True):
+        tokens = [tokenizer.eot_id, *tokenizer.encode(text)]
+        assert reply.num_tokens == len(tokens) - 1
+        expected = expected_text(theirs, tokens, stride or CONTEXT // 2)
+        assert reply.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("stride", [5, CONTEXT])
+def test_a_continuation_longer_than_the_window_slides_behind_its_context(
+    network: GPT2, tokenizer: Tokenizer, theirs: Any, stride: int
+) -> None:
+    context, continuation = LONG[:100], LONG[100:]
+    tokens, num_asked = split(tokenizer, context, continuation)
+    assert num_asked > CONTEXT
+    (reply,) = likely(
+        LanguageModel(network, tokenizer, stride=stride).answer([Likelihood(context, continuation)])
+    )
+    # The same as a text that begins with the end of the context, less what that end itself is worth.
+    before = CONTEXT - stride
+    tokens = tokens[-num_asked - 1 - before :]
+    end = log_softmax(theirs, tokens[:CONTEXT])[range(before), tokens[1 : before + 1]].sum()
+    assert reply.num_tokens == num_asked
+    expected = expected_text(theirs, tokens, stride) - float(end)
+    assert reply.log_probability == pytest.approx(expected, abs=1e-4)
+
+
+def mixed_requests() -> list[Request]:
+    return [
+        *(Likelihood(*pair) for pair in PAIRS),
+        TextLikelihood(LONG),
+        Generation(prompt="The cat", max_tokens=9, top_k=40, seed=3),
+        *(Generation(prompt=prompt, max_tokens=9) for prompt in PROMPTS),
+        TextLikelihood("The cat"),
+        Generation(prompt="The cat", max_tokens=7, beams=3),
+        *(Generation(prompt=prompt, max_tokens=9, top_k=40) for prompt in PROMPTS),
+    ]
+
+
+@pytest.mark.parametrize("rows", [3, 16])
+def test_replies_hang_on_their_requests_alone(network: GPT2, tokenizer: Tokenizer, rows: int) -> None:
+    requests = mixed_requests()
+    alone = LanguageModel(network, tokenizer, rows=1).answer(requests)
+    model = LanguageModel(network, tokenizer, rows=rows)
+    shuffled = model.answer([*requests[::-1], *requests[::2]])
+    for reply, other in zip(shuffled, [*alone[::-1], *alone[::2]], strict=True):
+        if isinstance(reply, Likely) and isinstance(other, Likely):
+            assert reply.log_probability == pytest.approx(other.log_probability, abs=1e-5)
+            assert reply.num_tokens == other.num_tokens
+            assert reply.is_likeliest == other.is_likeliest
+        else:
+            assert reply == other
+
+
+def test_equal_requests_are_computed_once(network: GPT2, tokenizer: Tokenizer) -> None:
+    told: list[tuple[int, int]] = []
+    again: list[Request] = [Likelihood("The cat", " sees"), Generation(prompt="The", max_tokens=2)]
+    model = LanguageModel(network, tokenizer)
+    replies = model.answer([*again * 3, TextLikelihood(LONG)], lambda done, of: told.append((done, of)))
+    assert replies[:2] * 3 == replies[:6]
+    windows = 1 + math.ceil((len(tokenizer.encode(LONG)) - CONTEXT) / (CONTEXT // 2))
+    assert told == [(done, windows + 2) for done in range(1, windows + 3)]
+    assert model.answer([]) == []
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_greedy_texts_are_those_of_transformers(
+    network: GPT2, tokenizer: Tokenizer, theirs: Any, rows: int
+) -> None:
+    found = LanguageModel(network, tokenizer, rows=rows).answer(
+        [Generation(prompt=prompt, max_tokens=12) for prompt in PROMPTS]
+    )
+    for prompt, text in zip(PROMPTS, texts(found), strict=True):
+        assert text == their_text(theirs, tokenizer, prompt, max_new_tokens=12)
+
+
+def their_text(theirs: Any, tokenizer: Tokenizer, prompt: str, **arguments: Any) -> str:
+    tokens = tokenizer.encode(prompt) or [tokenizer.eot_id]
+    return tokenizer.decode(their_tokens(theirs, tokens, **arguments))
+
+
+def their_tokens(theirs: Any, tokens: list[int], **arguments: Any) -> list[int]:
+    """What transformers writes, without the end of the text."""
+    given = {"attention_mask": torch.ones(1, len(tokens)), "do_sample": False, **arguments}
+    written: list[int] = theirs.generate(torch.tensor([tokens]), **given)[0, len(tokens) :].tolist()
+    return [token for token in written if token != theirs.config.eos_token_id]
+
+
+def test_of_a_long_prompt_the_end_is_read(network: GPT2, tokenizer: Tokenizer, theirs: Any) -> None:
+    ids = tokenizer.encode(LONG)
+    for max_tokens, num_read in [(5, CONTEXT - 4), (1, CONTEXT), (12, 13)]:
+        (text,) = texts(
+            LanguageModel(network, tokenizer).answer([Generation(prompt=LONG, max_tokens=max_tokens)])
+        )
+        read = tokenizer.decode(ids[-num_read:])
+        assert text == their_text(theirs, tokenizer, read, max_new_tokens=max_tokens)
+    for beams in (1, 2):
+        request = Generation(prompt=LONG, max_tokens=70, beams=beams)
+        assert list(texts(LanguageModel(network, tokenizer).answer([request])))
+
+
+def test_draws_follow_from_the_seed(network: GPT2, tokenizer: Tokenizer, theirs: Any) -> None:
+    requests = [Generation(prompt="The cat", max_tokens=3, top_k=2, seed=seed) for seed in range(40)]
+    found = list(texts(LanguageModel(network, tokenizer, rows=16).answer(requests)))
+    assert found == list(texts(LanguageModel(network, tokenizer, rows=16).answer(requests)))
+    possible = set()
+    for ranks in product(range(2), repeat=3):
+        tokens = tokenizer.encode("The cat")
+        for rank in ranks:
+            if tokens[-1] != tokenizer.eot_id:
+                tokens.append(int(log_softmax(theirs, tokens)[-1].topk(2).indices[rank]))
+        possible.add(
+            tokenizer.decode(tokens[len(tokenizer.encode("The cat")) :]).removesuffix("<|endoftext|>")
+        )
+    assert set(found) == possible
+    assert len(possible) > 3
+
+
+def test_a_text_ends_before_its_first_stop(network: GPT2, tokenizer: Tokenizer) -> None:
+    model = LanguageModel(network, tokenizer)
+    (text,) = texts(model.answer([Generation(prompt="The cat", max_tokens=12)]))
+    assert len(text) > 8
+    stops = [(text[5:7],), ("@@", text[6:9], text[5:7]), (text[0],), (text,), ("@@",)]
+    found = model.answer([Generation(prompt="The cat", max_tokens=12, stop=stop) for stop in stops])
+    for stop, cut in zip(stops, texts(found), strict=True):
+        ends = [at for one in stop if (at := text.find(one)) >= 0]
+        assert cut == text[: min(ends, default=len(text))]
+
+
+def test_a_stopped_text_computes_no_longer(
+    network: GPT2, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[torch.Size] = []
+    encode = network.encode
+
+    def watched(tokens: torch.Tensor, cache: KeyValueCache) -> torch.Tensor:
+        read.append(tokens.shape)
+        return encode(tokens, cache)
+
+    monkeypatch.setattr(network, "encode", watched)
+    model = LanguageModel(network, tokenizer)
+    (text,) = texts(model.answer([Generation(prompt="The cat", max_tokens=12)]))
+    read.clear()
+    list(model.answer([Generation(prompt="The cat", max_tokens=12, stop=(text[:1],))]))
+    assert len(read) == 1
+
+
+def test_the_first_token_may_be_forbidden(network: GPT2, tokenizer: Tokenizer, theirs: Any) -> None:
+    tokens = tokenizer.encode("The cat")
+    ranked = log_softmax(theirs, tokens)[-1].argsort(descending=True).tolist()
+    banned = tuple(tokenizer.decode([token]) for token in ranked[:2])
+    assert [tokenizer.encode(text) for text in banned] == [[token] for token in ranked[:2]]
+    whole = tokenizer.decode(ranked[2:3]) + "cat"
+    assert len(tokenizer.encode(whole)) > 1
+    for beams, max_tokens in [(1, 1), (1, 6), (3, 1)]:
+        request = Generation(prompt="The cat", max_tokens=max_tokens, not_first=(*banned, whole), beams=beams)
+        (text,) = texts(LanguageModel(network, tokenizer, rows=2).answer([request]))
+        written = [ranked[2]]
+        if max_tokens > 1:
+            written += their_tokens(theirs, [*tokens, *written], max_new_tokens=max_tokens - 1)
+        assert text == tokenizer.decode(written)
+
+
+@pytest.mark.parametrize("stop", [(), ("e",), ("@", "t ")])
+@pytest.mark.parametrize("beams", [2, 4])
+def test_beams_find_what_those_of_transformers_find(
+    network: GPT2,
+    tokenizer: Tokenizer,
+    theirs: Any,
+    beams: int,
+    stop: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its penalty has another form, so both have none."""
+    monkeypatch.setattr(generation, "LENGTH_PENALTY", 0.0)
+    requests = [Generation(prompt=prompt, max_tokens=10, beams=beams, stop=stop) for prompt in PROMPTS]
+    found = texts(LanguageModel(network, tokenizer).answer(requests))
+    for prompt, text in zip(PROMPTS, found, strict=True):
+
+        def stops(
+            rows: torch.Tensor, _: object, num_read: int = len(tokenizer.encode(prompt)) or 1
+        ) -> torch.Tensor:
+            written = [tokenizer.decode(row[num_read:]) for row in rows.tolist()]
+            return torch.tensor([any(one in text for one in stop) for text in written])
+
+        theirs_text = their_text(
+            theirs,
+            tokenizer,
+            prompt,
+            max_new_tokens=10,
+            num_beams=beams,
+            length_penalty=0.0,
+            early_stopping="never",
+            stopping_criteria=[stops],
+        )
+        ends = [at for one in stop if (at := theirs_text.find(one)) >= 0]
+        assert text == theirs_text[: min(ends, default=len(theirs_text))]
+
+
+@pytest.mark.parametrize("ending", [-1.0, 2.0])
+def test_beams_end_no_sooner_than_they_may(tokenizer: Tokenizer, ending: float) -> None:
+    network = make_network(tokenizer, ending)
+    theirs = in_transformers(network, tokenizer)
+    requests = [Generation(prompt=prompt, max_tokens=8, beams=3) for prompt in PROMPTS]
+    found = texts(LanguageModel(network, tokenizer).answer(requests))
+    for prompt, text in zip(PROMPTS, found, strict=True):
+        start = tokenizer.encode(prompt) or [tokenizer.eot_id]
+        tokens = search_plainly(theirs, start, num_beams=3, max_tokens=8, end=tokenizer.eot_id)
+        assert text == tokenizer.decode([token for token in tokens if token != tokenizer.eot_id])
+
+
+def search_plainly(theirs: Any, start: list[int], num_beams: int, max_tokens: int, end: int) -> list[int]:
+    """Beam search to the very end, with Wu et al.'s penalty, each beam read anew at each step."""
+    going: list[tuple[float, list[int]]] = [(0.0, [])]
+    over: list[tuple[float, list[int]]] = []
+    for num_tokens in range(1, max_tokens + 1):
+        candidates = [
+            (so_far + more, [*tokens, token])
+            for so_far, tokens in going
+            for token, more in enumerate(log_softmax(theirs, [*start, *tokens])[-1].tolist())
+        ]
+        best = sorted(candidates, reverse=True)[: 2 * num_beams]
+        ended = [beam for beam in best[:num_beams] if beam[1][-1] == end or num_tokens == max_tokens]
+        over += [(so_far / ((5 + num_tokens) / 6) ** 0.6, tokens) for so_far, tokens in ended]
+        going = [beam for beam in best if beam[1][-1] != end][:num_beams]
+    return max(over)[1]
+
+
+def test_enough_beams_find_the_best_of_all_texts(tokenizer: Tokenizer) -> None:
+    """By Wu et al.'s penalty, of all texts of two tokens, or of none: the end alone."""
+    network = make_network(tokenizer, ending=-1.0)
+    theirs = in_transformers(network, tokenizer)
+    requests = [Generation(prompt=prompt, max_tokens=2, beams=IDS) for prompt in PROMPTS]
+    found = list(texts(LanguageModel(network, tokenizer).answer(requests)))
+    best: dict[float, list[str]] = {0.0: [], 0.6: [], 1.0: []}
+    for prompt in PROMPTS:
+        start = tokenizer.encode(prompt) or [tokenizer.eot_id]
+        first = log_softmax(theirs, start)[-1]
+        with torch.no_grad():
+            logits = theirs(torch.tensor([[*start, token] for token in range(IDS)])).logits[:, -1]
+        both = first[:, None] + logits.double().log_softmax(-1)
+        both[tokenizer.eot_id] = -torch.inf
+        tokens = [token for token in divmod(int(both.argmax()), IDS) if token != tokenizer.eot_id]
+        for penalty, chosen in best.items():
+            is_empty = first[tokenizer.eot_id] > both.max() / ((5 + 2) / 6) ** penalty
+            chosen.append("" if is_empty else tokenizer.decode(tokens))
+    assert found == best[0.6]
+    assert best[0.0] != best[0.6] != best[1.0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Generation(prompt="", max_tokens=0), "max_tokens must be at least 1, got 0"),
+        (Generation(prompt="", max_tokens=1, top_k=0), "top_k must be at least 1"),
+        (Generation(prompt="", max_tokens=1, seed=-1), "seed must be at least 0"),
+        (Generation(prompt="", max_tokens=1, beams=2, top_k=2), "leave one of them at 1"),
+    ],
+)
+def test_what_cannot_be_written_is_told(
+    network: GPT2, tokenizer: Tokenizer, request_: Request, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        LanguageModel(network, tokenizer).answer([request_])
+
+
+def test_rows_and_stride_must_be_in_range(network: GPT2, tokenizer: Tokenizer) -> None:
+    with pytest.raises(ModelError, match="rows must be at least 1, got 0"):
+        LanguageModel(network, tokenizer, rows=0)
+    for stride in (0, CONTEXT + 1):
+        with pytest.raises(ModelError, match=f"stride must be from 1 to .*24.*, got {stride}"):
+            LanguageModel(network, tokenizer, stride=stride)
+
+
+def test_a_network_that_answers_no_numbers_is_told(tokenizer: Tokenizer) -> None:
+    broken = GPT2(GPT2Config(vocab_size=IDS, context=8, layers=1, width=8, heads=1))
+    torch.nn.init.constant_(broken.norm.bias, torch.nan)
+    for request in (
+        Likelihood("The", " cat"),
+        Generation(prompt="The", max_tokens=2),
+        Generation(prompt="The", max_tokens=2, beams=2),
+    ):
+        with pytest.raises(ModelError, match="its training has failed"):
+            LanguageModel(broken, tokenizer).answer([request])
+
+
+def test_rows_without_an_id_are_not_written(tokenizer: Tokenizer) -> None:
+    """GPT-2s may have more rows than their tokenizer has ids, for speed."""
+    wide = GPT2(GPT2Config(vocab_size=400, context=16, layers=1, width=8, heads=1))
+    sharpen(wide)
+    replies = LanguageModel(wide, tokenizer).answer(
+        [
+            Generation(prompt=prompt, max_tokens=16, top_k=k, beams=beams)
+            for prompt in PROMPTS
+            for k, beams in [(1, 1), (100, 1), (1, 3)]
+        ]
+    )
+    assert not any(name in text for text in texts(replies) for name in ("[PAD]", "[MASK]", "[CLS]"))
