@@ -245,6 +245,12 @@ def overlap(
     return overlaps
 
 
+def count_flagged(grams: SetGrams, flags: npt.NDArray[np.bool_]) -> Integers:
+    """Of each example of a set, how many of its grams are flagged in the table: repeated ones each time."""
+    before = np.concatenate([[0], np.cumsum(flags[grams.places])])
+    return np.diff(before[grams.ends], prepend=0)
+
+
 class _Hashed(NamedTuple):
     """A set's grams for one n, as they come."""
 
@@ -329,6 +335,4 @@ def _flags(table: GramTable, hashes: Mapping[int, Hashes]) -> npt.NDArray[np.boo
 
 def _num_hit(grams: SetGrams, flags: npt.NDArray[np.bool_]) -> int:
     """How many examples have a gram that is flagged."""
-    before = np.concatenate([[0], np.cumsum(flags[grams.places])])
-    num_flagged = np.diff(before[grams.ends], prepend=0)
-    return int((num_flagged > 0).sum())
+    return int((count_flagged(grams, flags) > 0).sum())
