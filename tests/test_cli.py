@@ -30,9 +30,9 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
-        "build", "demo", "export", "extract-audit", "generate", "init", "inspect-shard", "model export",
-        "model import", "pretrain", "remove", "report", "retry", "status", "tokenizer encode",
-        "tokenizer import", "tokenizer show", "tokenizer train", "try-filters", "verify",
+        "build", "demo", "evaluate", "export", "extract-audit", "finetune", "generate", "init",
+        "inspect-shard", "model export", "model import", "pretrain", "remove", "report", "retry", "status",
+        "tokenizer encode", "tokenizer import", "tokenizer show", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from rich.markup import escape
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError
 from tokenizer.errors import TokenizerError
+from webtext.evaluating import evaluate
+from webtext.finetuning import finetune
 from webtext.generating import generate
 from webtext.model_commands import model_app
 from webtext.shard_commands import export, inspect_shard
@@ -375,6 +377,8 @@ def pretrain(file: SettingsFile, run: RunOption = None) -> None:
 
 
 app.command()(generate)
+app.command()(finetune)
+app.command()(evaluate)
 
 
 @app.command()
