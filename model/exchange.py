@@ -86,13 +86,18 @@ def import_checkpoint(folder: Path, out: Path) -> Path:
     """
     if newest_checkpoint(out) is not None:
         raise ModelError(f"{out} holds checkpoints already; name a new folder")
-    pretrained = _read(folder)
-    vocabulary = _read_vocabulary(folder)
-    _check_vocabulary(pretrained.config, vocabulary, folder)
+    pretrained = read_pretrained(folder)
+    vocabulary = read_vocabulary(folder)
+    check_vocabulary(pretrained.config, vocabulary, folder)
     return _save(out, pretrained, file_contents(vocabulary)[TOKENIZER_JSON])
 
 
-def _read(folder: Path) -> Pretrained:
+def read_pretrained(folder: Path) -> Pretrained:
+    """A model's shape and weights out of a folder of transformers', or of OpenAI's for GPT-2.
+
+    Raises:
+        ModelError: The folder holds no such model, or a damaged one.
+    """
     if (folder / CONFIG).is_file():
         return read_model(folder)
     if (folder / _HPARAMS).is_file():
@@ -118,7 +123,13 @@ def _read_openai(folder: Path) -> Pretrained:
     return Pretrained(config, convert_checked(gpt2_from_openai(tensors), config, folder))
 
 
-def _read_vocabulary(folder: Path) -> Vocabulary:
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """The byte-level BPE of a model's folder: vocab.json with merges.txt, OpenAI's files, or tokenizer.json.
+
+    Raises:
+        ModelError: There is none.
+        TokenizerError: A file of it is damaged.
+    """
     for vocab, merges in _VOCABULARY_FILES:
         if (folder / vocab).is_file() and (folder / merges).is_file():
             return read_gpt2(folder / vocab, folder / merges)
@@ -141,10 +152,13 @@ def _with_our_specials(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _check_vocabulary(config: Config, vocabulary: Vocabulary, folder: Path) -> None:
-    """Raises ModelError unless each id has a row in the embedding.
+def check_vocabulary(config: Config, vocabulary: Vocabulary, folder: Path) -> None:
+    """Checks that each id has a row in the embedding.
 
     A GPT-2 needs none for ALBERT's special tokens, and may have rows without an id, as fill up its matrix.
+
+    Raises:
+        ModelError: One has none; `folder` is named.
     """
     with_specials = max(vocabulary.specials.values()) + 1
     if isinstance(config, GPT2Config):

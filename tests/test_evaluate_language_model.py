@@ -309,7 +309,7 @@ def test_a_text_ends_before_its_first_stop(network: GPT2, tokenizer: Tokenizer) 
     model = LanguageModel(network, tokenizer)
     (text,) = texts(model.answer([Generation(prompt="The cat", max_tokens=12)]))
     assert len(text) > 8
-    stops = [(text[5:7],), ("@@", text[6:9], text[5:7]), (text[0],), (text,), ("@@",)]
+    stops = [(text[5:7],), ("@@", text[6:9], text[5:7]), ("o", " d"), (text[0],), (text,), ("@@",)]
     found = model.answer([Generation(prompt="The cat", max_tokens=12, stop=stop) for stop in stops])
     for stop, cut in zip(stops, texts(found), strict=True):
         ends = [at for one in stop if (at := text.find(one)) >= 0]
@@ -386,19 +386,24 @@ def test_beams_find_what_those_of_transformers_find(
         assert text == theirs_text[: min(ends, default=len(theirs_text))]
 
 
-@pytest.mark.parametrize("ending", [-1.0, 2.0])
-def test_beams_end_no_sooner_than_they_may(tokenizer: Tokenizer, ending: float) -> None:
-    network = make_network(tokenizer, ending)
-    theirs = in_transformers(network, tokenizer)
-    requests = [Generation(prompt=prompt, max_tokens=8, beams=3) for prompt in PROMPTS]
-    found = texts(LanguageModel(network, tokenizer).answer(requests))
+@pytest.mark.parametrize("not_first", [(), (" do", "t")])
+def test_beams_find_what_a_plain_search_finds(
+    network: GPT2, tokenizer: Tokenizer, theirs: Any, not_first: tuple[str, ...]
+) -> None:
+    requests = [Generation(prompt=p, max_tokens=8, beams=3, not_first=not_first) for p in PROMPTS]
+    found = list(texts(LanguageModel(network, tokenizer).answer(requests)))
+    assert "".join(found).count(" dot" if not_first else " do do")
+    banned = [token for text in not_first for token in tokenizer.encode(text)]
+    assert len(banned) == len(not_first)
     for prompt, text in zip(PROMPTS, found, strict=True):
         start = tokenizer.encode(prompt) or [tokenizer.eot_id]
-        tokens = search_plainly(theirs, start, num_beams=3, max_tokens=8, end=tokenizer.eot_id)
+        tokens = search_plainly(theirs, start, banned, num_beams=3, max_tokens=8, end=tokenizer.eot_id)
         assert text == tokenizer.decode([token for token in tokens if token != tokenizer.eot_id])
 
 
-def search_plainly(theirs: Any, start: list[int], num_beams: int, max_tokens: int, end: int) -> list[int]:
+def search_plainly(
+    theirs: Any, start: list[int], not_first: Sequence[int], num_beams: int, max_tokens: int, end: int
+) -> list[int]:
     """Beam search to the very end, with Wu et al.'s penalty, each beam read anew at each step."""
     going: list[tuple[float, list[int]]] = [(0.0, [])]
     over: list[tuple[float, list[int]]] = []
@@ -407,12 +412,35 @@ def search_plainly(theirs: Any, start: list[int], num_beams: int, max_tokens: in
             (so_far + more, [*tokens, token])
             for so_far, tokens in going
             for token, more in enumerate(log_softmax(theirs, [*start, *tokens])[-1].tolist())
+            if num_tokens > 1 or token not in not_first
         ]
         best = sorted(candidates, reverse=True)[: 2 * num_beams]
         ended = [beam for beam in best[:num_beams] if beam[1][-1] == end or num_tokens == max_tokens]
         over += [(so_far / ((5 + num_tokens) / 6) ** 0.6, tokens) for so_far, tokens in ended]
         going = [beam for beam in best if beam[1][-1] != end][:num_beams]
     return max(over)[1]
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(1.55, "A" * 8), (1.62, "")])
+def test_a_long_text_may_be_less_likely_by_the_penalty(
+    tokenizer: Tokenizer, ratio: float, expected: str
+) -> None:
+    """The end at once, or eight tokens: these may have ((5 + 8) / 6) ** 0.6 = 1.59 times its logarithm."""
+    network = GPT2(GPT2Config(vocab_size=IDS, context=CONTEXT, layers=1, width=32, heads=1))
+    first, later = torch.zeros(2, 32)
+    first[:2] = later[2:4] = torch.tensor([1.0, -1.0])
+    (letter,) = tokenizer.encode("A")
+    end, other = 0.2, (1 - 0.2 - 0.2**ratio) / (IDS - 2)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(float(name == "norm.weight"))
+        # Where a token stands decides what follows: normalised, the two are 4 and -4 where they are not 0.
+        network.positions.weight[:] = 1e6 * later
+        network.positions.weight[0] = 1e6 * first
+        network.tokens.weight[tokenizer.eot_id] = math.log(end / other) / 8 * first
+        network.tokens.weight[letter] = math.log(end**ratio / other) / 8 * first + 20 / 8 * later
+    request = Generation(prompt="", max_tokens=8, beams=2)
+    assert list(texts(LanguageModel(network, tokenizer).answer([request]))) == [expected]
 
 
 def test_enough_beams_find_the_best_of_all_texts(tokenizer: Tokenizer) -> None:
