@@ -1,14 +1,14 @@
 """``webtext evaluate``: tasks of the GPT-2 and GPT-3 papers, on checkpoints."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError
+from webtext.device_memory import advice_on_memory
 from webtext.evaluation_runs import (
     Prepared,
     Settings,
@@ -125,7 +125,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (an option each)
     if contamination and prepared:
         prepared = with_contamination(contamination, prepared, limit)
     for checkpoint in checkpoints if prepared else ():
-        with going_on(troubles, near(checkpoint)), _advice_on_memory(batch):
+        with going_on(troubles, near(checkpoint)), advice_on_memory(batch):
             evaluate_checkpoint(checkpoint, prepared, settings, troubles)
     if prepared:
         _show(out, prepared)
@@ -201,21 +201,3 @@ def _rich_table(table: "Table") -> "RichTable":
     for row in table.published:
         made.add_row(*map(escape, row), style="italic")
     return made
-
-
-@contextmanager
-def _advice_on_memory(batch: int) -> Iterator[None]:
-    """Says what to lower where the device's memory ends.
-
-    Raises:
-        RunError: It has ended.
-    """
-    from model.speedometer import is_out_of_memory
-
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        lower = f"lower --batch from {batch}" if batch > 1 else "choose --device cpu"
-        raise RunError(f"the device's memory does not hold this many texts at once; {lower}.") from error

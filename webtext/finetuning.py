@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.errors import RunError
+from webtext.device_memory import advice_on_memory
 from webtext.paths import near
 from webtext.terminal import console
 
@@ -60,7 +60,6 @@ def finetune(  # noqa: PLR0913, PLR0917 (an option each)
     """
     from model.finetune.run import fine_tune
     from model.finetune.train import FineTuneSettings
-    from model.speedometer import is_out_of_memory
 
     settings = FineTuneSettings(
         learning_rate=learning_rate,
@@ -70,15 +69,8 @@ def finetune(  # noqa: PLR0913, PLR0917 (an option each)
         seed=seed,
         device=device,
     )
-    with _bar(task) as progress:
-        try:
-            outcome = fine_tune(checkpoint, task.value, train, dev, out, settings, _show_on(progress, task))
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise RunError(
-                f"the device's memory does not hold a batch of {batch}; lower --batch or --max-length."
-            ) from error
+    with _bar(task) as progress, advice_on_memory(batch):
+        outcome = fine_tune(checkpoint, task.value, train, dev, out, settings, _show_on(progress, task))
     _print(outcome, out)
 
 

@@ -1,16 +1,16 @@
 """``webtext generate``: text from a checkpoint."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError
 from tokenizer.text import well_formed
+from webtext.device_memory import advice_on_memory
 from webtext.terminal import errors
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def generate(  # noqa: PLR0913, PLR0917 (an option each)
     from model.sampling import Sampling
 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
-    with _advice_on_memory(batch):
+    with advice_on_memory(batch):
         loaded = load_checkpoint(checkpoint, device)
         _say_what_is_left_out(loaded, texts)
         if len(texts) == samples == 1 and not as_json:
@@ -124,24 +124,6 @@ def _say_what_is_left_out(checkpoint: "Checkpoint", prompts: Sequence[str]) -> N
                 f"its first {left_out:,} tokens are not read",
                 style="yellow",
             )
-
-
-@contextmanager
-def _advice_on_memory(batch: int) -> Iterator[None]:
-    """Says what to lower where the device's memory ends.
-
-    Raises:
-        RunError: It has ended.
-    """
-    from model.speedometer import is_out_of_memory
-
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        lower = f"lower --batch from {batch}" if batch > 1 else "choose --device cpu"
-        raise RunError(f"the device's memory does not hold this many texts at once; {lower}.") from error
 
 
 def _json_line(one: "Generated") -> str:
