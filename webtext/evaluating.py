@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from pipeline.errors import InputError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from model.evaluate.results import Table
 
 TABLES, PICTURE = "results.md", "shots.svg"
+
+_WIDEST = 500  # columns of a table that is not cut
 
 
 def list_tasks(wanted: bool) -> None:
@@ -182,8 +185,10 @@ def _show(out: Path, prepared: Sequence[Prepared]) -> None:
     write_whole(out / TABLES, "\n".join(page).encode())
     if svg := draw_shots(results, TASKS):
         write_whole(out / PICTURE, svg.encode())
+    # Nothing is cut in a file or a pipe, which have no width.
+    printer = console if console.is_terminal else Console(width=_WIDEST)
     for table in tables(results, {one.task.name: one.task for one in prepared}):
-        console.print(_rich_table(table))
+        printer.print(_rich_table(table))
     console.print(f"results: {near(out)}/", markup=False)
 
 
