@@ -84,7 +84,7 @@ def _panel(
             field,
             title=measure_title(task, measure),
             scale=alt.Scale(zero=False, padding=6),
-            axis=alt.Axis(tickCount=4, format="~g"),
+            axis=alt.Axis(tickCount=4, format=",~r"),
         )
 
     lines = base.mark_line(strokeWidth=1.5).encode(y=height("mean(value):Q"))
