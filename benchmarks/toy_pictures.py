@@ -82,13 +82,14 @@ def _embeddings(models: Sequence[Row]) -> AnyChart:
 
 
 def _by_size(rows: list[Row]) -> AnyChart:
+    rows = [{**one, "loss": one["mlm_loss"] + one["sop_loss"]} for one in rows]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X(
             "parameters:Q", axis=alt.Axis(format="~s", tickCount=5), scale=alt.Scale(zero=False, padding=60)
         ),
         y=alt.Y(
-            "mlm_loss:Q",
-            title="loss on masked tokens, nats",
+            "loss:Q",
+            title="loss: masked tokens + order, nats",
             scale=alt.Scale(zero=False, nice=True, padding=20),
         ),
     )

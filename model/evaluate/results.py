@@ -91,7 +91,7 @@ class Contamination:
     run: str
     corpus: str
     share: float | None
-    figures: Mapping[str, float | None]
+    figures: Mapping[str, int | float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
