@@ -45,11 +45,14 @@ def test_files_that_the_documents_lead_to_are_there() -> None:
     documents = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
     documents += (ROOT / "docs").rglob("*.md")
     assert len(documents) > 15
+    of_ours = re.compile(r"`((?:pipeline|tokenizer|model|webtext|tests|benchmarks)/[\w/]+\.[a-z]+)")
     for document in documents:
         text = document.read_text("utf-8")
-        for target in re.findall(r"\]\((?!https://)([^)#]+)\)", text):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", text):
             assert (document.parent / target).exists(), f"{document} leads to {target}"
-        for path in re.findall(r"`((?:pipeline|tokenizer|model|webtext|tests|benchmarks)/[\w/]+\.\w+)", text):
+        for path in re.findall(
+            r"`((?:pipeline|tokenizer|model|webtext|tests|benchmarks)/[\w/]+\.[a-z]+)", text
+        ):
             assert (ROOT / path).exists(), f"{document} names {path}"
 
 
