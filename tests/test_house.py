@@ -50,9 +50,7 @@ def test_files_that_the_documents_lead_to_are_there() -> None:
         text = document.read_text("utf-8")
         for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", text):
             assert (document.parent / target).exists(), f"{document} leads to {target}"
-        for path in re.findall(
-            r"`((?:pipeline|tokenizer|model|webtext|tests|benchmarks)/[\w/]+\.[a-z]+)", text
-        ):
+        for path in of_ours.findall(text):
             assert (ROOT / path).exists(), f"{document} names {path}"
 
 
