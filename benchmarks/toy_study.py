@@ -150,7 +150,10 @@ def _study(folder: Path, prose: Mapping[str, list[str]]) -> tuple[list[Shots], l
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), context, torch.set_num_threads, (1,)) as pool:
         gpt2s = [pool.submit(_train_gpt2, folder / "gpt2", one, words) for one in reversed(_GPT2S)]
-        alberts = {one: pool.submit(_train_albert, folder / "albert", one) for one in _SHARING + _EMBEDDINGS}
+        alberts = {
+            one: pool.submit(_train_albert, folder / "albert", one)
+            for one in dict.fromkeys(_SHARING + _EMBEDDINGS)
+        }
         shots = [one.result() for one in reversed(gpt2s)]
         return (
             shots,
