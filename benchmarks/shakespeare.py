@@ -21,7 +21,7 @@ from model.log import StepReport
 from model.train import pretrain
 
 _VOCABULARY = 1024
-_STEPS = 1300
+_STEPS = 600
 _TRAIN = TrainSettings(
     steps=_STEPS,
     batch_tokens=16 * 128,
