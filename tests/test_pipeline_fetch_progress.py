@@ -20,7 +20,7 @@ from pipeline.fetch.summary import crawl_lines
 from pipeline.records import Reason
 from pipeline.runs import Counts, Folder, PartWriter, read_manifest
 from tests.synthetic_run import write_run
-from webtext import progress
+from webtext import terminal
 from webtext.progress import StageProgress
 
 FIGURES = Figures(
@@ -119,7 +119,7 @@ def watched(pages: Folder, *, is_terminal: bool) -> str:
 
 
 def test_a_crawl_at_work_is_shown_by_its_links(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_PLAIN_LINE_EVERY_S", -1.0)
+    monkeypatch.setattr(terminal, "_PLAIN_LINE_EVERY_S", -1.0)
     say(run, 0, FIGURES)
     assert watched(run, is_terminal=False).splitlines()[0] == (
         "fetch: 3,120 of 10,000 links, about 1.2 h to go; 95.2 pages/s, 2.9 MB/s; 2,871 pages, 86.1 MB; "
@@ -135,7 +135,7 @@ def test_a_crawl_at_work_is_shown_by_its_links(run: Folder, monkeypatch: pytest.
 def test_without_figures_and_with_old_ones_parts_are_shown(
     run: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_PLAIN_LINE_EVERY_S", -1.0)
+    monkeypatch.setattr(terminal, "_PLAIN_LINE_EVERY_S", -1.0)
     PartWriter(run, "part-00001", "x").commit(Counts(9, 9), seconds=1)
     assert watched(run, is_terminal=False).startswith("fetch: 1 of 2 parts")
     say(run, 0, FIGURES)

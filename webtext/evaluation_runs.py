@@ -1,6 +1,5 @@
 """Tasks prepared, and checkpoints put to them: each result is written as soon as it is there."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -14,14 +13,13 @@ from rich.markup import escape
 from model.errors import ModelError
 from tokenizer.errors import TokenizerError
 from webtext.paths import near
-from webtext.terminal import console, errors
+from webtext.terminal import PlainLines, console, errors
 
 if TYPE_CHECKING:
     from model.evaluate.results import Contamination, DataFacts, ModelFacts
     from model.evaluate.run import Outcome
     from model.evaluate.task import Item, Task
 
-_PLAIN_LINE_EVERY_S = 15.0
 _LIBRARIES = ("torch", "sacrebleu", "rouge-score")  # a result may hang on their versions
 
 
@@ -273,13 +271,10 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
         transient=True,
     ) as progress:
         bar = progress.add_task(title, total=None)
-        spoken = time.monotonic()
+        plain = PlainLines(console)
 
         def move(done: int, of: int) -> None:
-            nonlocal spoken
             progress.update(bar, total=of, completed=done)
-            if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
-                spoken = time.monotonic()
-                console.print(f"{title}: {done:,} of {of:,}", markup=False)
+            plain.say(f"{title}: {done:,} of {of:,}")
 
         yield move

@@ -27,9 +27,9 @@ from pipeline.status import (
 )
 from pipeline.tokenizer.progress import Training, read_training
 from webtext.paths import near
+from webtext.terminal import PlainLines
 
 _POLL_S = 0.5
-_PLAIN_LINE_EVERY_S = 15.0
 
 
 class Seen(NamedTuple):
@@ -85,7 +85,7 @@ def _watch(title: str, look: Callable[[], Seen], console: Console, done: threadi
         transient=True,
     )
     task = progress.add_task(title, total=None, unit="", rate="", left="")
-    spoken = time.monotonic()
+    plain = PlainLines(console)
     with progress:
         finished = False
         while not finished:
@@ -94,9 +94,7 @@ def _watch(title: str, look: Callable[[], Seen], console: Console, done: threadi
             progress.update(
                 task, completed=seen.done, total=seen.of, unit=seen.unit, rate=seen.rate, left=seen.left
             )
-            if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
-                spoken = time.monotonic()
-                console.print(f"{title}: {seen.line()}", markup=False)
+            plain.say(f"{title}: {seen.line()}")
             finished = done.wait(_POLL_S)
 
 

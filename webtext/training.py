@@ -1,7 +1,6 @@
 """Pretraining as people see it: a bar with the losses, and where the checkpoint is."""
 
 import os
-import time
 from collections import deque
 from pathlib import Path
 from statistics import mean
@@ -12,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model.config import ModelSettings, TrainSettings
 from model.log import StepReport, TrainResult, describe
 from webtext.paths import near
+from webtext.terminal import PlainLines
 
-_PLAIN_LINE_EVERY_S = 15.0
 _SMOOTHED_STEPS = 20  # one small batch's loss says little
 
 
@@ -41,18 +40,15 @@ def pretrain_with_progress(
         transient=True,
     ) as progress:
         task = progress.add_task(name, total=None, shown="")
-        spoken = time.monotonic()
+        plain = PlainLines(console)
         recent: deque[float] = deque(maxlen=_SMOOTHED_STEPS)
 
         def show(report: StepReport) -> None:
-            nonlocal spoken
             if report.intervention is None:
                 recent.append(report.loss)
             shown = describe(report, mean(recent) if recent else report.loss)
             progress.update(task, total=report.steps, completed=report.step, shown=shown)
-            if not console.is_terminal and time.monotonic() - spoken > _PLAIN_LINE_EVERY_S:
-                spoken = time.monotonic()
-                console.print(f"{name}: step {report.step:,} of {report.steps:,}, {shown}")
+            plain.say(f"{name}: step {report.step:,} of {report.steps:,}, {shown}")
 
         result = pretrain(run, model, train, on_step=show)
     last = mean(recent) if recent else result.last_loss
