@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ import torch
 import transformers
 
 from benchmarks.results import record
-from model.config import GPT2_PRESETS, GPT2Config
+from model.config import GPT2_PRESETS
 from model.convert import gpt2_to_hf
 from model.evaluate.language_model import LanguageModel
 from model.evaluate.likelihoods import Window, windows_of
 from model.evaluate.requests import Likelihood, Likely
 from model.gpt2 import GPT2
+from tests.in_transformers import gpt2_config
 from tokenizer.encode import Tokenizer
 from tokenizer.files import read_gpt2
 
@@ -86,16 +87,7 @@ def _build(tokenizer: Tokenizer) -> LanguageModel:
 
 
 def _build_transformers(network: GPT2) -> Any:
-    sizes: GPT2Config = network.config
-    build_config: Callable[..., Any] = transformers.GPT2Config
-    config = build_config(
-        vocab_size=sizes.vocab_size,
-        n_positions=sizes.context,
-        n_embd=sizes.width,
-        n_layer=sizes.layers,
-        n_head=sizes.heads,
-        attn_implementation="sdpa",
-    )
+    config = gpt2_config(network.config, attn_implementation="sdpa")
     theirs: Any = transformers.GPT2LMHeadModel(config).train(mode=False)
     theirs.load_state_dict(gpt2_to_hf(network.state_dict()))
     return theirs

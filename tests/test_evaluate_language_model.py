@@ -14,6 +14,7 @@ from model.errors import ModelError
 from model.evaluate.language_model import LanguageModel
 from model.evaluate.requests import Generation, Likelihood, Likely, Request, TextLikelihood, Written
 from model.gpt2 import GPT2
+from tests.in_transformers import gpt2_config
 from tests.test_model_networks import sharpen
 from tests.test_model_shards import make_vocabulary
 from tokenizer.encode import Tokenizer
@@ -65,17 +66,8 @@ def theirs(network: GPT2, tokenizer: Tokenizer) -> Any:
 
 
 def in_transformers(network: GPT2, tokenizer: Tokenizer) -> Any:
-    sizes = network.config
-    config = transformers.GPT2Config(
-        vocab_size=sizes.vocab_size,
-        n_positions=sizes.context,
-        n_embd=sizes.width,
-        n_layer=sizes.layers,
-        n_head=sizes.heads,
-        bos_token_id=tokenizer.eot_id,
-        eos_token_id=tokenizer.eot_id,
-        pad_token_id=tokenizer.eot_id,
-    )
+    ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.eot_id)
+    config = gpt2_config(network.config, **ends)
     theirs = transformers.GPT2LMHeadModel(config).train(mode=False)
     theirs.load_state_dict(gpt2_to_hf(network.state_dict()))
     return theirs

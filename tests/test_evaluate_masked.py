@@ -18,10 +18,10 @@ from model.evaluate.masked import _sentence_ends, evaluate_masked
 from model.generate import Checkpoint
 from model.masked import AlbertData
 from model.networks import build_network
+from tests.in_transformers import albert_config
 from tests.test_model_networks import sharpen
 from tests.test_model_shards import make_documents, make_vocabulary
 from tokenizer.encode import Tokenizer
-from tokenizer.files import write_tokenizer
 
 CONTEXT = 32
 
@@ -29,10 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(make_vocabulary(), folder)
-    return Tokenizer.load(folder)
+def tokenizer() -> Tokenizer:
+    return Tokenizer(make_vocabulary(), "")
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +62,7 @@ def theirs(albert: Checkpoint) -> Any:
 
     ours = albert.network
     assert isinstance(ours, Albert)
-    config = transformers.AlbertConfig(
-        vocab_size=ours.config.vocab_size,
-        embedding_size=8,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=CONTEXT,
-        hidden_act="gelu_new",
-    )
+    config = albert_config(ours.config, hidden_act="gelu_new")
     network = transformers.AlbertForPreTraining(config).train(mode=False)
     network.load_state_dict(albert_to_hf(ours.state_dict(), ours.config))
     return network

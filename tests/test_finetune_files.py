@@ -25,7 +25,6 @@ from model.networks import build_network
 from tests.finetune_checkpoints import tiny_configs
 from tests.test_model_shards import make_vocabulary
 from tokenizer.encode import Tokenizer
-from tokenizer.files import write_tokenizer
 
 # Heads and a line each of GLUE's files, and what is to be read in it.
 MNLI = [
@@ -168,10 +167,8 @@ def test_bad_questions_are_refused_by_place(name: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(make_vocabulary(), folder)
-    return Tokenizer.load(folder)
+def tokenizer() -> Tokenizer:
+    return Tokenizer(make_vocabulary(), "")
 
 
 def reader(tokenizer: Tokenizer, architecture: str, length: int = 48) -> QuestionReader:

@@ -16,10 +16,10 @@ from model.finetune.metrics import class_measures, score_measures
 from model.finetune.spans import QuestionReader
 from model.gpt2 import GPT2
 from tests.finetune_checkpoints import tiny_configs
+from tests.in_transformers import albert_config, gpt2_config
 from tests.test_model_networks import sharpen
 from tests.test_model_shards import make_vocabulary
 from tokenizer.encode import Tokenizer
-from tokenizer.files import write_tokenizer
 
 TEXTS = [
     ("The cat sees a dog.", "A horse."),
@@ -31,10 +31,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    folder = tmp_path_factory.mktemp("tokenizer")
-    write_tokenizer(make_vocabulary(), folder)
-    return Tokenizer.load(folder)
+def tokenizer() -> Tokenizer:
+    return Tokenizer(make_vocabulary(), "")
 
 
 def sharp(network: Any) -> Any:
@@ -55,19 +53,8 @@ def their_albert(kind: str, module: Any, **options: Any) -> Any:
     import transformers
 
     config = module.network.config
-    theirs = getattr(transformers, kind)(
-        transformers.AlbertConfig(
-            vocab_size=config.vocab_size,
-            embedding_size=config.embedding,
-            hidden_size=config.width,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            intermediate_size=config.ffn,
-            max_position_embeddings=config.context,
-            hidden_act="gelu_new",
-            **options,
-        )
-    ).train(mode=False)
+    built = albert_config(config, hidden_act="gelu_new", **options)
+    theirs = getattr(transformers, kind)(built).train(mode=False)
     state = albert_to_hf(module.network.state_dict(), config)
     return load(theirs, {name: value for name, value in state.items() if name.startswith("albert.")}, module)
 
@@ -75,19 +62,8 @@ def their_albert(kind: str, module: Any, **options: Any) -> Any:
 def their_gpt2(kind: str, module: Any, **options: Any) -> Any:
     import transformers
 
-    config = module.network.config
-    theirs = getattr(transformers, kind)(
-        transformers.GPT2Config(
-            vocab_size=config.vocab_size,
-            n_positions=config.context,
-            n_embd=config.width,
-            n_layer=config.layers,
-            n_head=config.heads,
-            bos_token_id=0,
-            eos_token_id=0,
-            **options,
-        )
-    ).train(mode=False)
+    built = gpt2_config(module.network.config, bos_token_id=0, eos_token_id=0, **options)
+    theirs = getattr(transformers, kind)(built).train(mode=False)
     return load(theirs, gpt2_to_hf(module.network.state_dict()), module)
 
 

@@ -29,6 +29,7 @@ from model.gpt2 import GPT2, Attention
 from model.networks import build_network, num_parameters
 from model.objectives import Objective, Totals
 from model.recipe import resolve_recipe
+from tests.in_transformers import gpt2_config
 
 GPT2_SMALL = GPT2Config(vocab_size=61, context=24, layers=3, width=32, heads=4)
 BANDED_SMALL = replace(GPT2_SMALL, layers=4, band=5)
@@ -155,16 +156,7 @@ def test_gpt2_agrees_with_transformers(shape: dict[str, int], activation: str) -
     import transformers
 
     own = replace(GPT2_SMALL, **shape)
-    config = transformers.GPT2Config(
-        vocab_size=own.vocab_size,
-        n_positions=own.context,
-        n_embd=own.width,
-        n_layer=own.layers,
-        n_head=own.heads,
-        activation_function=activation,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
+    config = gpt2_config(own, activation_function=activation, bos_token_id=0, eos_token_id=0)
     theirs = transformers.GPT2LMHeadModel(config).train(mode=False)
     ours = GPT2(own).eval()
     sharpen(ours)
