@@ -22,13 +22,16 @@ import logging
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from model.config import Config
 from model.errors import ModelError
@@ -203,6 +206,40 @@ def file_facts(file: Path) -> dict[str, Any]:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return {"bytes": file.stat().st_size, "sha256": digest}
+
+
+def save_weights(weights: Mapping[str, Tensor], file: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes weights as safetensors, with `metadata` where given, into a file that others may read as any."""
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(weights), file, metadata=metadata)
+    file.chmod(mode)  # safetensors lets nobody else read its files
+
+
+def require_new(out: Path) -> None:
+    """Raises ModelError where there is something at `out`."""
+    if out.exists():
+        raise ModelError(f"{out} is there already; name a new folder, or remove it first")
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which is at `out` once the block ends well, whole, and nowhere else.
+
+    Raises:
+        ModelError: There is something at `out`.
+    """
+    require_new(out)
+    draft = out.with_name(f".{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        for entry in (*draft.iterdir(), draft):
+            flush(entry)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def flush(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,10 @@ from model.checkpoint import (
     Metadata,
     Progress,
     load_network,
+    new_folder,
     newest_checkpoint,
     read_metadata,
+    require_new,
 )
 from model.config import ALBERT_PRESETS, GPT2_PRESETS, Config, GPT2Config
 from model.convert import gpt2_from_openai
@@ -52,21 +53,14 @@ def export_checkpoint(path: Path, out: Path) -> Config:
         ModelError: `path` has no whole checkpoint, `out` is there already, or transformers has no such
             network.
     """
-    if out.exists():
-        raise ModelError(f"{out} is there already; name a new folder, or remove it first")
+    require_new(out)
     path = newest_checkpoint(path) or path
     metadata = read_metadata(path)
     state = load_network(path, metadata.config).state_dict()
     file = path / TOKENIZER
     vocabulary = parse_tokenizer_json(file.read_bytes(), str(file))
-    draft = out.with_name(f".{out.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    with new_folder(out) as draft:
         write_model(draft, metadata.config, state, vocabulary)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return metadata.config
 
 
@@ -86,18 +80,23 @@ def import_checkpoint(folder: Path, out: Path) -> Path:
     """
     if newest_checkpoint(out) is not None:
         raise ModelError(f"{out} holds checkpoints already; name a new folder")
-    pretrained = read_pretrained(folder)
-    vocabulary = read_vocabulary(folder)
-    check_vocabulary(pretrained.config, vocabulary, folder)
+    pretrained, vocabulary = read_pretrained(folder)
     return _save(out, pretrained, file_contents(vocabulary)[TOKENIZER_JSON])
 
 
-def read_pretrained(folder: Path) -> Pretrained:
-    """A model's shape and weights out of a folder of transformers', or of OpenAI's for GPT-2.
+def read_pretrained(folder: Path) -> tuple[Pretrained, Vocabulary]:
+    """A model out of a folder of transformers', or of OpenAI's for GPT-2, with a vocabulary that fits it.
 
     Raises:
-        ModelError: The folder holds no such model, or a damaged one.
+        ModelError: The folder holds no such model, a damaged one, or no byte-level BPE that fits it.
+        TokenizerError: A file of the vocabulary is damaged.
     """
+    pretrained, vocabulary = _read(folder), _read_vocabulary(folder)
+    _check_vocabulary(pretrained.config, vocabulary, folder)
+    return pretrained, vocabulary
+
+
+def _read(folder: Path) -> Pretrained:
     if (folder / CONFIG).is_file():
         return read_model(folder)
     if (folder / _HPARAMS).is_file():
@@ -123,13 +122,7 @@ def _read_openai(folder: Path) -> Pretrained:
     return Pretrained(config, convert_checked(gpt2_from_openai(tensors), config, folder))
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """The byte-level BPE of a model's folder: vocab.json with merges.txt, OpenAI's files, or tokenizer.json.
-
-    Raises:
-        ModelError: There is none.
-        TokenizerError: A file of it is damaged.
-    """
+def _read_vocabulary(folder: Path) -> Vocabulary:
     for vocab, merges in _VOCABULARY_FILES:
         if (folder / vocab).is_file() and (folder / merges).is_file():
             return read_gpt2(folder / vocab, folder / merges)
@@ -152,13 +145,10 @@ def _with_our_specials(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def check_vocabulary(config: Config, vocabulary: Vocabulary, folder: Path) -> None:
-    """Checks that each id has a row in the embedding.
+def _check_vocabulary(config: Config, vocabulary: Vocabulary, folder: Path) -> None:
+    """Raises ModelError unless each id has a row in the embedding.
 
     A GPT-2 needs none for ALBERT's special tokens, and may have rows without an id, as fill up its matrix.
-
-    Raises:
-        ModelError: One has none; `folder` is named.
     """
     with_specials = max(vocabulary.specials.values()) + 1
     if isinstance(config, GPT2Config):

@@ -7,7 +7,6 @@ Dropout is one number here, that of the residual stream; theirs may have several
 
 import json
 import pickle
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any, Final
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from model.checkpoint import save_weights
 from model.config import AlbertConfig, Config, GPT2Config
 from model.convert import (
     State,
@@ -114,8 +114,7 @@ def write_model(folder: Path, config: Config, state: Mapping[str, Tensor], vocab
     _write_json(folder / CONFIG, values)
     # Layers that share weights here may be apart there: each needs bytes of its own.
     own = {name: weight.contiguous().clone() for name, weight in theirs.items() if name not in _TIED}
-    save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
-    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # Else only its owner may read it.
+    save_weights(own, folder / WEIGHTS, {"format": "pt"})
     for name, data in _tokenizer_files(config, vocabulary).items():
         (folder / name).write_bytes(data)
 

@@ -130,23 +130,32 @@ def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer
         ]
         return Lamb(groups, lr=recipe.learning_rate)
     if recipe.optimizer == "adamw":
-        return _adamw(matrices, vectors, recipe)
+        return _adamw(parameters, recipe)
     embeddings = {id(m.weight) for m in network.modules() if isinstance(m, nn.Embedding)}
     hidden = [p for p in matrices if id(p) not in embeddings]
+    rest = [p for p in parameters if p.dim() < 2 or id(p) in embeddings]
     # Scaled to the length of AdamW's steps, so that one learning rate serves both (Liu et al. 2025).
     muon = torch.optim.Muon(
         hidden, lr=recipe.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
     )
-    return MuonAndAdamW(muon, _adamw([p for p in matrices if id(p) in embeddings], vectors, recipe))
+    return MuonAndAdamW(muon, _adamw(rest, recipe))
 
 
-def _adamw(matrices: list[nn.Parameter], vectors: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+def _adamw(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    return build_adamw(parameters, recipe.learning_rate, recipe.weight_decay, betas=(0.9, 0.95), eps=1e-8)
+
+
+def build_adamw(
+    parameters: Iterable[nn.Parameter], rate: float, decay: float, *, betas: tuple[float, float], eps: float
+) -> torch.optim.AdamW:
+    """AdamW in which matrices and embeddings decay, vectors do not; fused where the device can do it."""
+    parameters = list(parameters)
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in vectors)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=fused)
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps, fused=fused)
 
 
 def learning_rate(read: int, batch: int, recipe: Recipe) -> float:

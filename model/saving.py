@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
@@ -32,6 +32,7 @@ from model.checkpoint import (
     checkpoints,
     file_facts,
     flush,
+    save_weights,
 )
 from model.networks import Network
 from model.processes import Processes
@@ -99,9 +100,8 @@ class CheckpointWriter:
             save(state, checkpoint_id=draft / STATE, process_group=self._processes.saving)
         if not self._processes.is_first:
             return
-        save_file(weights, draft / WEIGHTS)
+        save_weights(weights, draft / WEIGHTS)
         (draft / TOKENIZER).write_bytes(self._tokenizer_json)
-        shutil.copymode(draft / TOKENIZER, draft / WEIGHTS)  # safetensors lets nobody else read its files.
         files = [file for file in draft.rglob("*") if file.is_file()]
         facts = {file.relative_to(draft).as_posix(): file_facts(file) for file in sorted(files)}
         (draft / CONFIG).write_text(metadata.document(facts))

@@ -106,6 +106,9 @@ def test_classes_are_learned_and_the_model_is_used_again(
     assert outcome.measures.keys() == {"accuracy", "macro_f1", "matthews", "f1"}
     assert (outcome.num_train, outcome.num_dev, outcome.num_skipped) == (320, 60, 0)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    # Whoever may read the one may read the other.
+    modes = {(tmp_path / "out" / name).stat().st_mode for name in ("metrics.json", "model.safetensors")}
+    assert len(modes) == 1
     assert metrics["measures"] == outcome.measures
     model = load_fine_tuned(tmp_path / "out")
     assert isinstance(model, TextClassifier)

@@ -65,7 +65,7 @@ def outcome(out: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "kill",
     [
-        Kill("save_file", 3),  # The optimizer's state is written, the weights are not.
+        Kill("save_weights", 3),  # The optimizer's state is written, the weights are not.
         Kill("file_facts", 6),
         Kill("flush", 1),
         Kill("flush", 12),

@@ -9,7 +9,7 @@ from model.checkpoint import CONFIG, checkpoints
 from model.config import GPT2Config
 from model.errors import ModelError
 from model.evaluate.language_model import LanguageModel
-from model.exchange import check_vocabulary, read_pretrained, read_vocabulary
+from model.exchange import read_pretrained
 from model.generate import load_checkpoint
 from model.gpt2 import GPT2
 from model.huggingface import read_json
@@ -62,11 +62,9 @@ def _read_own(path: Path) -> tuple[GPT2, Tokenizer]:
 
 
 def _read_foreign(path: Path) -> tuple[GPT2, Tokenizer]:
-    pretrained = read_pretrained(path)
+    pretrained, vocabulary = read_pretrained(path)
     if not isinstance(pretrained.config, GPT2Config):
         raise _is_albert(path)
-    vocabulary = read_vocabulary(path)
-    check_vocabulary(pretrained.config, vocabulary, path)
     with torch.device("meta"):
         network = GPT2(pretrained.config)
     network.load_state_dict(pretrained.state, assign=True)

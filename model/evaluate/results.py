@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from model.checkpoint import file_facts
+from model.checkpoint import file_facts, flush
 from model.errors import ModelError
 from model.evaluate.task import Task
 from model.networks import Network, architecture_of, num_parameters
@@ -178,10 +177,8 @@ def add_result(folder: Path, result: Result) -> list[Result]:
 def write_whole(file: Path, data: bytes) -> None:
     """Writes a file under another name, flushes it to the disk, and only then gives it its own."""
     draft = file.with_name(f".{file.name}.draft")
-    with draft.open("wb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
+    draft.write_bytes(data)
+    flush(draft)
     draft.replace(file)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, file_facts, flush
+from model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, file_facts, new_folder, save_weights
 from model.devices import find_device
 from model.errors import ModelError
 from model.finetune.classification import TextClassifier
@@ -33,12 +33,6 @@ Task = Literal["classify", "spans"]
 FineTuned = TextClassifier | QuestionReader
 
 METRICS = "metrics.json"
-
-
-def require_new(out: Path) -> None:
-    """Raises ModelError where there is something at `out`."""
-    if out.exists():
-        raise ModelError(f"{out} is there already; name a new folder, or remove it first")
 
 
 def write_folder(
@@ -60,22 +54,13 @@ def write_folder(
     Raises:
         ModelError: There is something at `out`.
     """
-    require_new(out)
-    draft = out.with_name(f".{out.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
+    with new_folder(out) as draft:
         weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
-        save_file(weights, draft / WEIGHTS)
+        save_weights(weights, draft / WEIGHTS)
         shutil.copyfile(origin.path / TOKENIZER, draft / TOKENIZER)
         (draft / CONFIG).write_text(_document(draft, model, origin, settings), "utf-8")
         for name, text in outcome.items():
             (draft / name).write_text(text, "utf-8")
-        for entry in (*draft.iterdir(), draft):
-            flush(entry)
-        draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:

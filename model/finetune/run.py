@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from model.checkpoint import require_new
 from model.devices import find_device
 from model.errors import ModelError
-from model.finetune.folder import METRICS, Task, attach, require_new, write_folder
+from model.finetune.folder import METRICS, Task, attach, write_folder
 from model.finetune.framing import Framing
 from model.finetune.glue import read_labelled_texts, require_known
 from model.finetune.squad import read_questions

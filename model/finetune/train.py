@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from model.errors import ModelError
+from model.optim import build_adamw
 from model.permutation import Permutation
 
 OnStep = Callable[[int, int, float], None]
@@ -71,7 +71,9 @@ def train(
     Raises:
         ModelError: The loss is no number any more.
     """
-    optimizer = _build_optimizer(module, settings.learning_rate)
+    optimizer = build_adamw(
+        module.parameters(), settings.learning_rate, _WEIGHT_DECAY, betas=(0.9, 0.999), eps=1e-6
+    )
     per_epoch = math.ceil(len(items) / settings.batch)
     steps = settings.epochs * per_epoch
     losses: list[float] = []
@@ -104,14 +106,3 @@ def rate_share(step: int, steps: int) -> float:
     """
     warmup = math.ceil(_WARMUP * steps)
     return min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
-
-
-def _build_optimizer(module: nn.Module, rate: float) -> torch.optim.Optimizer:
-    """AdamW, where matrices and embeddings decay, vectors do not."""
-    parameters = list(module.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": _WEIGHT_DECAY},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.999), eps=1e-6, fused=fused)
