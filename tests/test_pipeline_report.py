@@ -1,26 +1,27 @@
-"""The report against counts made by hand, and the page as browsers and strangers' texts meet it."""
+"""The report's statistics against counts made by hand."""
 
-import html
 import json
-import re
 from collections import Counter
-from html.parser import HTMLParser
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline import runs
 from pipeline.errors import InputError
-from pipeline.report.card import cell
-from pipeline.report.charts import CHARTS, columns
-from pipeline.report.page import show_value, write_report
-from pipeline.report.queries import QUERIES
-from pipeline.report.statistics import TABLES
+from pipeline.filter.contamination import Overlap
+from pipeline.records import CORPUS
+from pipeline.report.queries import QUERIES, Query
+from pipeline.report.statistics import measure
+from pipeline.report.tables import TABLES
 from pipeline.runs import Folder, read_manifest
-from pipeline.verify import verify
-from tests import synthetic_run
+from tests.reported_run import write_reported_run
 from tests.synthetic_run import write_run
 
 
@@ -34,29 +35,13 @@ def _rows(run: Folder, folder: str, suffix: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    months = {f"2023-{month:02d}": (1000, 4 if month == 5 else 310) for month in range(1, 10)}
-    path = tmp_path_factory.mktemp("report") / "run"
-    run = write_run(path, num_links=300, months=months, retried=True)
-    lines = [
-        {"step": n, "loss": 9 - n / 500, "val_loss": 8.5 if n % 500 == 0 else None} for n in range(1, 2001)
-    ]
-    checkpoints = Path(run.path("checkpoints/gpt2"))
-    checkpoints.mkdir(parents=True)
-    log = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 2001, "lo'
-    (checkpoints / "log.jsonl").write_text(log)
-    write_report(run)
-    return run
+    return write_reported_run(tmp_path_factory.mktemp("report") / "run")
 
 
 @pytest.fixture(scope="module")
 def stats(run: Folder) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((run / "report").read("stats.json"))
+    value: dict[str, Any] = json.loads(json.dumps(measure(run).to_json()))
     return value
-
-
-@pytest.fixture(scope="module")
-def page(run: Folder) -> str:
-    return (run / "report").read("index.html").decode()
 
 
 def _answer(stats: dict[str, Any], name: str) -> list[tuple[Any, ...]]:
@@ -128,19 +113,11 @@ def test_the_threshold_of_the_run_gives_its_number_of_links(run: Folder, stats: 
     assert [row[1] for row in _answer(stats, "karma_threshold")] == list(stats["sensitivity"]["max"].values())
 
 
-def test_months_out_of_line_stand_out(stats: dict[str, Any], page: str) -> None:
+def test_months_out_of_line_are_told(stats: dict[str, Any]) -> None:
     rows = stats["statistics"]["month_shares"]["rows"]
     assert [row["month"] for row in rows] == [one["month"] for one in stats["months"]]
     assert [row["share_3"] for row in rows] == [one["share_3"] for one in stats["months"]]
     assert [row["month"] for row in rows if row["out_of_line"]] == ["2023-05"]
-    (warning,) = stats["warnings"]
-    assert warning in html.unescape(page)
-    svg = CHARTS["month_shares"](rows)
-    # A bar of the second colour; where all is as it should be, neither that nor a legend.
-    assert re.search(r'aria-label="month of the post: 2023-05;[^"]*out of line"[^>]*var\(--second\)', svg)
-    calm = CHARTS["month_shares"]([row for row in rows if not row["out_of_line"]])
-    assert "--second" not in calm
-    assert "2023-05" in calm  # as a gap
 
 
 def test_every_split_is_told_in_its_order(run: Folder, stats: dict[str, Any]) -> None:
@@ -187,134 +164,148 @@ def test_training_is_thinned_and_its_torn_line_left_out(stats: dict[str, Any]) -
     assert 300 < len(one["steps"]) < 500
 
 
-class _Links(HTMLParser):
-    """What a page loads or runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("script", "link", "iframe", "img", "object"):
-            self.found.append(tag)
-        self.found += [
-            f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href", "xlink:href")
-        ]
-
-
-def test_the_page_stands_by_itself(page: str) -> None:
-    links = _Links()
-    links.feed(page)
-    assert links.found == []
-    assert "@import" not in page
-    assert "url(" not in page
-    assert page.count("<svg") == len(CHARTS) + 1
-    assert "prefers-color-scheme: dark" in page
-    assert 'name="viewport"' in page
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+def test_a_query_needs_the_tables_that_it_names_and_no_others(query: Query) -> None:
+    empty = {table.name: table.schema.empty_table() for table in TABLES if table.name in query.tables}
+    with duckdb.connect() as connection:
+        for name, table in empty.items():
+            connection.register(name, table)
+        assert connection.execute(query.sql).fetchall() in ([], [(0, 0, 0)])
+        for name, table in empty.items():
+            connection.unregister(name)
+            with pytest.raises(duckdb.CatalogException, match=name):
+                connection.execute(query.sql)
+            connection.register(name, table)
 
 
-def test_the_page_shows_each_statistic_with_its_definition_and_sql(page: str, stats: dict[str, Any]) -> None:
-    assert list(stats["statistics"]) == [query.name for query in QUERIES]
-    text = html.unescape(page)
-    for query in QUERIES:
-        assert query.title in text
-        assert query.definition in text
-        assert query.sql in text
-    for reason in stats["stages"]["collect"]["rejected"]:
-        assert reason in page
-    assert f"{stats['stages']['collect']['in']:,} posts" in page
-    assert f"{stats['totals']['tokens']:,}" in page
+# What the page, the card and the terminal draw from.
+COLUMNS = {
+    "corpus": "documents words bytes",
+    "document_lengths": "words_from documents",
+    "languages": "language documents words",
+    "quality": "measure p1 p10 half p90 p99",
+    "quality_shapes": "measure value_from documents",
+    "frequent_lines": "line documents times",
+    "frequent_ngrams": "words documents times",
+    "years": "year documents words",
+    "months": "month documents",
+    "domains": "domain documents words",
+    "domain_concentration": "domains share",
+    "top_level_domains": "tld documents words",
+    "subreddits": "subreddit documents",
+    "karma": "karma_from documents",
+    "latencies": "first_byte_ms_from tries",
+    "host_latency": "domain tries half_ms p90_ms",
+    "link_rot": "age_years outcome links share",
+    "extractor_speed": "extractor pages seconds pages_a_second megabytes_a_second",
+    "document_tokens": "tokens_from documents",
+    "bytes_a_token": "bytes_a_token_from documents",
+    "token_frequencies": "rank times token zipf",
+    "zipf": "exponent constant",
+}
 
 
-def test_queries_name_known_tables() -> None:
-    known = {table.name for table in TABLES}
-    for query in QUERIES:
-        named = set(re.findall(r"(?:FROM|JOIN) ([a-z_]+)", query.sql))
-        assert named == set(query.tables) <= known
+@pytest.mark.parametrize("name", COLUMNS)
+def test_statistics_have_rows_of_these_columns(stats: dict[str, Any], name: str) -> None:
+    rows = stats["statistics"][name]["rows"]
+    assert rows
+    assert all(list(row) == COLUMNS[name].split() for row in rows)
 
 
-def test_the_same_run_gives_the_same_bytes(run: Folder) -> None:
-    names = ("stats.json", "index.html", "card.md")
-    before = [(run / "report").read(name) for name in names]
-    write_report(run)
-    assert [(run / "report").read(name) for name in names] == before
+def test_anyone_can_run_the_sql_over_the_files(run: Folder, stats: dict[str, Any]) -> None:
+    files = {table.name: table.files for table in TABLES if table.files.endswith(".parquet")}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'America/New_York'")
+        for name, path in files.items():
+            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{run.path(path)}')")
+        for query in QUERIES:
+            if files.keys() >= set(query.tables):
+                one = stats["statistics"][query.name]
+                rows = connection.execute(one["sql"]).fetchall()
+                assert [tuple(row.values()) for row in one["rows"]] == rows
 
 
-def test_the_card_says_sizes_rejections_and_settings(run: Folder, stats: dict[str, Any]) -> None:
-    card = (run / "report").read("card.md").decode()
-    assert f"| tokens | {stats['totals']['tokens']:,} |" in card
-    assert "| link.min\\_karma | 3 |" in card
-    assert "| filter.wikipedia | no |" in card
-    assert "self\\_post" in card
-    assert "\n\n\n" not in card
+def test_a_run_elsewhere_gives_the_same(
+    run: Folder, stats: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = pyarrow.fs.SubTreeFileSystem(run.path(), pyarrow.fs.LocalFileSystem())
+    monkeypatch.setattr(runs, "_open_filesystem", lambda uri: (elsewhere, uri.removeprefix("far://run")))
+    far = Folder("far://run")
+    assert not far.is_local()
+    assert json.dumps(measure(far).to_json()) == json.dumps(stats)
 
 
-def test_texts_of_strangers_stay_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    evil = "<script>alert(1)</script>|`x`"
-    monkeypatch.setattr(synthetic_run, "SUBREDDITS", (evil, "a & b"))
-    report = write_report(write_run(tmp_path / "run"))
-    assert "<script" not in report.read("index.html").decode()
-    assert "<script" not in report.read("card.md").decode().replace("\\<", "")
-    rows = json.loads(report.read("stats.json"))["statistics"]["subreddits"]["rows"]
-    assert {row["subreddit"] for row in rows} == {evil, "a & b"}
-    assert cell("a|b\n<i>") == "a\\|b \\<i\\>"
+def test_paths_are_no_patterns(tmp_path: Path) -> None:
+    write_run(tmp_path / "run1", num_links=20)
+    run = write_run(tmp_path / "run[1]", num_links=60)
+    assert measure(run).totals()["documents"] == len(_corpus(run))
 
 
-@pytest.mark.parametrize("upto", ["collect", "fetch", "filter", "tokenizer"])
-def test_a_run_on_its_way_says_what_follows(tmp_path: Path, upto: str) -> None:
-    run = write_run(tmp_path / "run", num_links=40, upto=upto)
-    report = write_report(run)
-    stats = json.loads(report.read("stats.json"))
-    assert stats["missing"]["tokens"] == ["shard"]
-    assert "month_shares" in stats["statistics"]
-    assert ("karma_threshold" in stats["statistics"]) == (upto != "collect")
-    page = report.read("index.html").decode()
-    assert "More follows when these stages are finished" in page
-    assert "shard" in page
+def test_contamination_is_what_the_filter_found(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_links=20, upto="filter")
+    manifest = json.loads((run / "filtered").read("manifest.json"))
+    assert measure(run).measured["contamination"].rows == ()
+    overlap = Overlap("webqs", 8, 200, 3, 900, 9, 1, 5, 4)
+    empty = Overlap("empty", 13, 0, 0, 0, 0, 0, 0, 0)
+    manifest["facts"]["evaluation_sets"] = [{**asdict(one), "share": one.share} for one in (overlap, empty)]
+    (run / "filtered").write("manifest.json", json.dumps(manifest).encode())
+    first, second = (tuple(row.values()) for row in measure(run).measured["contamination"].rows)
+    assert first == ("empty", 13, 0, 0, 0, 0, 0, 0)
+    assert second == ("webqs", 8, 900, 9, overlap.share, 200, 5, 0.025)
 
 
-def test_a_run_that_only_just_began_says_so(tmp_path: Path) -> None:
-    run = Folder(str(tmp_path / "run"))
-    run.write("webtext.toml", b"")
-    report = write_report(run)
-    assert "This run is empty" in report.read("index.html").decode()
-    assert "No stage of this run is finished" in report.read("card.md").decode()
+@pytest.mark.parametrize("upto", ["collect", "link", "fetch", "extract", "filter", "dedupe", "tokenizer"])
+def test_a_run_on_its_way_tells_what_is_missing(tmp_path: Path, upto: str) -> None:
+    statistics = measure(write_run(tmp_path / "run", num_links=40, upto=upto))
+    assert statistics.missing["tokens"] == ("shard",)
+    assert set(statistics.measured) | set(statistics.missing) == {query.name for query in QUERIES}
+    assert ("corpus" in statistics.measured) == (upto in ("dedupe", "tokenizer"))
+    assert "month_shares" in statistics.measured
 
 
-def test_a_run_without_a_single_document_has_a_report(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", num_links=0)
-    report = write_report(run)
-    assert "There are none." in report.read("index.html").decode()
-    assert json.loads(report.read("stats.json"))["totals"] == {
-        "documents": 0,
-        "words": 0,
-        "bytes": 0,
-        "tokens": 0,
-    }
-    assert verify(run) == []
+def test_a_run_without_a_single_document_has_its_zeros(tmp_path: Path) -> None:
+    statistics = measure(write_run(tmp_path / "run", num_links=0))
+    assert not statistics.missing
+    assert statistics.totals() == {"documents": 0, "words": 0, "bytes": 0, "tokens": 0}
+    rows = {name: one.rows for name, one in statistics.measured.items() if one.rows}
+    assert set(rows) == {"corpus", "karma_threshold"}
 
 
-def test_a_missing_table_says_what_to_do(tmp_path: Path) -> None:
+def test_a_measure_that_is_no_number_leaves_json_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", num_links=40)
+    name = "part-00000.parquet"
+    corpus = (run / "corpus").read_table(name)
+    place = corpus.column_names.index("gopher_hashes")
+    column = pa.array([float("nan")] * corpus.num_rows)
+    pq.write_table(corpus.set_column(place, CORPUS.field(place), column), run.path(f"corpus/{name}"))
+    rows = measure(run).measured["quality"].rows
+    json.dumps(rows, allow_nan=False)
+    assert next(row["p99"] for row in rows if row["measure"] == "gopher_hashes") is None
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _cut])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "links/part-00000.parquet",
+        "corpus/part-00001.parquet",
+        "corpus/clusters.parquet",
+        "shards/part-00001.documents.parquet",
+        "shards/train-00001.bin",
+        "tokenizer/tokenizer.json",
+    ],
+)
+def test_a_damaged_file_says_what_to_do(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
     run = write_run(tmp_path / "run", num_links=20)
-    Path(run.path("corpus/part-00001.parquet")).unlink()
+    damage(Path(run.path(name)))
     with pytest.raises(InputError, match="webtext verify"):
-        write_report(run)
+        measure(run)
 
 
 def test_no_run_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no run here"):
-        write_report(Folder(str(tmp_path / "none")))
-
-
-def test_classes_that_nothing_is_of_stand_as_gaps() -> None:
-    rows = [{"month": "2019-11", "documents": 1}, {"month": "2020-02", "documents": 2}]
-    svg = CHARTS["months"](rows)
-    assert "2019-12" in svg
-    assert "2020-01" in svg
-    far = columns([{"n": 1, "m": 1}, {"n": 10**9, "m": 1}], "n", "m", "n", lambda n: n + 1)
-    assert "1,000,000,000" in far
-
-
-def test_numbers_are_grouped() -> None:
-    assert [show_value(one) for one in (1234567, 1234.5, "x", 0)] == ["1,234,567", "1,234.50", "x", "0"]
-    assert [show_value(one) for one in (True, False)] == ["yes", "no"]
+        measure(Folder(str(tmp_path / "none")))

@@ -1,10 +1,12 @@
 """What the ledgers of a finished fetch say together: its tries and pages, its failures, its seconds."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.fetch.ledger import FETCHED, LEDGER_SUFFIX, last_tries
 from pipeline.records import Reason
-from pipeline.runs import Folder, Manifest
+from pipeline.runs import Folder, Manifest, Part
 
 # What went wrong, more coarsely than a reason says it.
 CLASSES: Mapping[str, str] = {
@@ -48,6 +50,8 @@ CLASSES: Mapping[str, str] = {
 LATENCIES = ("dns_s", "connect_s", "first_byte_s", "seconds")
 
 _COLUMNS = ["id", "url", "attempt", "outcome", "source", "fetched", "bytes", *LATENCIES]
+
+_LEDGERS_AT_ONCE = 8  # cores share them, and an object store answers each late
 
 _AUTHORITY = r"^[^/]*//(?P<authority>[^/?#]*)"
 _HOST = r"^(?:.*@)?(?P<host>\[.*\]|[^:]*)"
@@ -128,7 +132,7 @@ class LedgerFigures:
 
 
 def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
-    """Adds up the ledgers that the manifest lists, a part at a time.
+    """Adds up the ledgers that the manifest lists, some parts at a time.
 
     Raises:
         OSError, pa.ArrowException, KeyError: A ledger is missing, damaged, or lacks a column.
@@ -138,21 +142,14 @@ def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
     failures: Counter[str] = Counter()
     times: list[datetime] = []
     seconds = {name: _Seconds() for name in LATENCIES}
-    for table in _ledgers(pages, manifest):
-        last = last_tries(table)
-        fetched = last.filter(pc.equal(last["outcome"], FETCHED))
-        numbers["links"] += last.num_rows
-        numbers["tries"] += table.num_rows
-        # A host's links are all in one part, so that no host is counted twice.
-        numbers["hosts"] += len(_hosts(last["url"]))
-        numbers["pages"] += fetched.num_rows
-        numbers["bytes"] += pc.sum(fetched["bytes"], min_count=0).as_py()
-        sources += _frequencies(fetched["source"])
-        failures += _frequencies(last["outcome"])
-        web = table.filter(pc.equal(table["source"], "web"))
-        times += [one for one in pc.min_max(web["fetched"]).as_py().values() if one is not None]
-        for name, one in seconds.items():
-            one.add(web[name].drop_null().to_numpy())
+    with ThreadPoolExecutor(_LEDGERS_AT_ONCE) as pool:
+        for part in pool.map(partial(_read_part, pages), manifest.counted()):
+            numbers += part.numbers
+            sources += part.sources
+            failures += part.outcomes
+            times += part.times
+            for name, one in seconds.items():
+                one.add(part.seconds[name])
     failures.pop(FETCHED, None)
     return LedgerFigures(
         **{name: numbers[name] for name in ("links", "tries", "hosts", "pages", "bytes")},
@@ -164,9 +161,35 @@ def read_ledgers(pages: Folder, manifest: Manifest) -> LedgerFigures:
     )
 
 
-def _ledgers(pages: Folder, manifest: Manifest) -> Iterator[pa.Table]:
-    for part in manifest.counted():
-        yield pages.read_table(part.file(LEDGER_SUFFIX).name, _COLUMNS)
+class _PartFigures(NamedTuple):
+    """What one part's ledger adds."""
+
+    numbers: Counter[str]
+    sources: Counter[str]
+    outcomes: Counter[str]
+    times: list[datetime]
+    seconds: Mapping[str, npt.NDArray[np.float32]]
+
+
+def _read_part(pages: Folder, part: Part) -> _PartFigures:
+    table = pages.read_table(part.file(LEDGER_SUFFIX).name, _COLUMNS)
+    last = last_tries(table)
+    fetched = last.filter(pc.equal(last["outcome"], FETCHED))
+    web = table.filter(pc.equal(table["source"], "web"))
+    return _PartFigures(
+        numbers=Counter(
+            links=last.num_rows,
+            tries=table.num_rows,
+            # A host's links are all in one part, so that no host is counted twice.
+            hosts=len(_hosts(last["url"])),
+            pages=fetched.num_rows,
+            bytes=pc.sum(fetched["bytes"], min_count=0).as_py(),
+        ),
+        sources=_frequencies(fetched["source"]),
+        outcomes=_frequencies(last["outcome"]),
+        times=[one for one in pc.min_max(web["fetched"]).as_py().values() if one is not None],
+        seconds={name: web[name].drop_null().to_numpy() for name in LATENCIES},
+    )
 
 
 def _hosts(urls: pa.ChunkedArray) -> pa.Array:

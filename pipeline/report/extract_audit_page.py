@@ -16,8 +16,7 @@ from pipeline.report.extract_audit import (
     share,
     words_of,
 )
-from pipeline.report.page import show_value
-from pipeline.report.rendering import load_template
+from pipeline.report.rendering import load_template, show_value
 from pipeline.runs import Folder
 
 PAGE = "extract-audit.html"

@@ -2,77 +2,34 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.fs
 
-from pipeline.collect.months import months, out_of_line
 from pipeline.errors import InputError
-from pipeline.records import CLUSTERS, CORPUS, LEDGER, LINKS, SHARD_DOCUMENTS
 from pipeline.report.queries import QUERIES, Query
+from pipeline.report.tables import TABLES, Row, add_table
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME
 from pipeline.status import Status, read_status
 
-Row = Mapping[str, Any]
-
 # A curve is read by its course: more points than a chart has pixels only make the page heavy.
 _MAX_POINTS = 400
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table that queries name: the stage that writes it, and the files of it.
-
-    With ``rows`` it is made from the facts in the stage's manifest instead.
-    """
-
-    name: str
-    stage: str
-    files: str  # as people would name them, relative to the run
-    suffix: str  # of a file's name, behind its part's name and, after a retry, a number
-    schema: pa.Schema
-    rows: Callable[[Mapping[str, Any]], list[Row]] | None = None
-
-
-def _posts_by_month(facts: Mapping[str, Any]) -> list[Row]:
-    table = months(facts)
-    strange = {one.month for one in out_of_line(table)}
-    return [
-        {"month": one.name, "posts": one.num_posts, "posts_3": one.num_at_3, "out_of_line": one in strange}
-        for one in table
-    ]
-
-
-def _links_by_karma(facts: Mapping[str, Any]) -> list[Row]:
-    by_max, by_sum = facts.get("links_by_max", {}), facts.get("links_by_sum", {})
-    return [
-        {"least_karma": int(least), "links_by_max": num, "links_by_sum": by_sum[least]}
-        for least, num in by_max.items()
-    ]
-
-
-_POSTS_BY_MONTH = pa.schema(
-    {"month": pa.string(), "posts": pa.int64(), "posts_3": pa.int64(), "out_of_line": pa.bool_()}
-)
-_LINKS_BY_KARMA = pa.schema(dict.fromkeys(("least_karma", "links_by_max", "links_by_sum"), pa.int64()))
-
-TABLES = (
-    Table("posts_by_month", "collect", "submissions/manifest.json", "json", _POSTS_BY_MONTH, _posts_by_month),
-    Table("links_by_karma", "link", "links/manifest.json", "json", _LINKS_BY_KARMA, _links_by_karma),
-    Table("links", "link", "links/part-*.parquet", "parquet", LINKS),
-    Table("ledger", "fetch", "pages/part-*.ledger.parquet", "ledger.parquet", LEDGER),
-    Table("corpus", "dedupe", "corpus/part-*.parquet", "parquet", CORPUS),
-    Table("clusters", "dedupe", "corpus/clusters.parquet", "parquet", CLUSTERS),
-    Table(
-        "shard_documents", "shard", "shards/part-*.documents.parquet", "documents.parquet", SHARD_DOCUMENTS
-    ),
-)
+_DATABASE: Mapping[str, str | bool | int] = {
+    "autoinstall_known_extensions": False,
+    "TimeZone": "UTC",
+    "memory_limit": "1GB",
+    "threads": min(os.cpu_count() or 1, 8),  # each takes some of that
+    "preserve_insertion_order": False,  # every query says its order, and none need keep another in memory
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +75,7 @@ class Statistics:
             "totals": self.totals(),
             "statistics": {
                 name: {
+                    "section": one.query.section,
                     "title": one.query.title,
                     "definition": one.query.definition,
                     "sql": one.query.sql,
@@ -125,6 +83,7 @@ class Statistics:
                 }
                 for name, one in self.measured.items()
             },
+            "tables": {table.name: table.files for table in TABLES if table.stage in self.settings},
             "missing": {name: list(stages) for name, stages in self.missing.items()},
             "training": [asdict(one) for one in self.training],
         }
@@ -144,50 +103,54 @@ def measure(run: Folder) -> Statistics:
         query.name: tuple(dict.fromkeys(absent[name] for name in query.tables if name in absent))
         for query in QUERIES
     }
-    try:
-        with duckdb.connect(config={"autoinstall_known_extensions": False, "TimeZone": "UTC"}) as connection:
-            for table in TABLES:
-                if table.stage in finished:
-                    connection.register(table.name, _dataset(run, table, finished[table.stage]))
-            measured = {
-                query.name: Measured(query, tuple(_rows(connection, query.sql)))
-                for query in QUERIES
-                if not missing[query.name]
-            }
-    except (OSError, pa.ArrowException, duckdb.Error) as error:
-        raise InputError(
-            f"{run.uri}: a table cannot be read ({error}): `webtext verify` names the file and what to do."
-        ) from error
     return Statistics(
         status=status,
-        measured=measured,
+        measured=_answers(run, finished, [query for query in QUERIES if not missing[query.name]]),
         missing={name: stages for name, stages in missing.items() if stages},
         settings={name: manifest.settings for name, manifest in finished.items()},
         training=tuple(_training(run)),
     )
 
 
-def _dataset(run: Folder, table: Table, manifest: Manifest) -> pa.dataset.Dataset | pa.Table:
-    """The table's files, read as they are needed; of a stage with several kinds of parts only its own."""
-    if table.rows is not None:
-        return pa.Table.from_pylist(table.rows(manifest.facts), table.schema)
-    folder = run / BY_NAME[table.stage].folder
-    parts = manifest.counted()
-    if table.name == "clusters":
-        parts = [part for part in manifest.parts if part.name == "clusters"]
-    files = [
-        folder.path(file.name) for part in parts for file in part.files if part.kind(file) == table.suffix
-    ]
-    if not files:
-        return table.schema.empty_table()
-    return pa.dataset.dataset(files, schema=table.schema, filesystem=folder.filesystem, format="parquet")
+def _answers(run: Folder, manifests: Mapping[str, Manifest], queries: Iterable[Query]) -> dict[str, Measured]:
+    """Each query, whose tables are all there, with its rows.
+
+    Raises:
+        InputError: Files of the run are missing or damaged.
+    """
+    try:
+        with _database() as database:
+            for table in TABLES:
+                if table.stage in manifests:
+                    add_table(database, run, table, manifests[table.stage])
+            return {query.name: Measured(query, tuple(_rows(database, query))) for query in queries}
+    except (OSError, pa.ArrowException, duckdb.Error) as error:
+        raise InputError(
+            f"{run.uri}: a table cannot be read ({error}): `webtext verify` names the file and what to do."
+        ) from error
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[Row]:
-    result = connection.execute(sql)
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory; what does not fit there lies in a folder that goes with it."""
+    with tempfile.TemporaryDirectory(prefix="webtext-report-") as folder:
+        config: dict[str, Any] = {**_DATABASE, "temp_directory": folder}
+        with duckdb.connect(config=config) as connection:
+            yield connection
+
+
+def _rows(database: duckdb.DuckDBPyConnection, query: Query) -> Iterator[Row]:
+    for one in query.shared:
+        database.execute(f"CREATE TABLE IF NOT EXISTS {one.name} AS {one.sql}")
+    result = database.execute(query.body)
     names = [column[0] for column in result.description or ()]
     for values in result.fetchall():
-        yield dict(zip(names, values, strict=True))
+        yield dict(zip(names, map(_finite, values), strict=True))
+
+
+def _finite(value: Any) -> Any:
+    """None for what JSON cannot say."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _training(run: Folder) -> Iterator[Training]:
