@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def write_sources(folder: Path, some: Sequence[Page], dump: str = "RS_2019-06.nd
         for number, page in enumerate(some):
             for again in range(page.num_submissions):
                 name = page.ids[again] if page.ids else f"{dump[6:8]}{number}x{again}"
-                file.write(json.dumps(_submission(page, name, number * 60 + again)) + "\n")
+                file.write(json.dumps(submission(page.url, page.score, name, number * 60 + again)) + "\n")
     lines = [" ".join(text_of(name).split()[60:80]) for name in ("0 0", "3 1", "3 2", "5 2", "7 0")]
     (folder / "quiz.txt").write_text("\n".join(lines))
     stream = _Stream()
@@ -147,11 +148,12 @@ class _Stream(io.BytesIO):
         return self.tell()
 
 
-def _submission(page: Page, name: str, minute: int) -> Mapping[str, Any]:
+def submission(url: str, score: int, name: str, minute: int) -> Mapping[str, Any]:
+    """A post of the dump that links to a page."""
     return {
         "id": name,
-        "url": page.url,
-        "score": page.score,
+        "url": url,
+        "score": score,
         "subreddit": "books",
         "created_utc": 1559347200 + minute * 60,
         "is_self": False,
@@ -159,8 +161,16 @@ def _submission(page: Page, name: str, minute: int) -> Mapping[str, Any]:
         "author": "someone",
         "title": "A title",
         "permalink": f"/r/books/comments/{name}/",
-        "domain": page.url.split("/")[2],
+        "domain": url.split("/")[2],
     }
+
+
+def copy_run(built: Path, folder: Path) -> Folder:
+    """A copy of a built folder, with its settings and sources, to be changed; its run."""
+    shutil.copytree(built, folder)
+    settings = folder / "run" / "webtext.toml"
+    settings.write_text(settings.read_text().replace(str(built), str(folder)))
+    return Folder(str(folder / "run"))
 
 
 def build_in(folder: Path, **replaced: str) -> Folder:

@@ -60,6 +60,16 @@ def test_only_the_asking_of_reddit_imports_praw() -> None:
                 assert path == Path("pipeline/collect/reddit.py"), path
 
 
+def test_the_inspector_keeps_the_web_and_the_index_in_one_place_each() -> None:
+    for package in PACKAGES:
+        for path, imported in modules(package):
+            tops = {name.split(".")[0] for name in imported}
+            if "starlette" in tops and path != Path("webtext/inspector.py"):  # the command that serves it
+                assert path.parts[:3] == ("pipeline", "inspector", "web"), path
+            if "tantivy" in tops:
+                assert path == Path("pipeline/inspector/search.py"), path
+
+
 @pytest.mark.parametrize(
     "module", ["pipeline", "pipeline.status", "pipeline.verify", "webtext.cli", "webtext.settings", "model"]
 )

@@ -19,6 +19,7 @@ from pipeline.verify import verify
 from tests.removal_run import (
     Page,
     build_in,
+    copy_run,
     counts,
     files_with,
     mark_of,
@@ -44,10 +45,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(built: Path, tmp_path: Path) -> Folder:
     """A copy of it, with its settings and sources, to be changed."""
-    shutil.copytree(built, tmp_path / "copy")
-    settings = tmp_path / "copy" / "run" / "webtext.toml"
-    settings.write_text(settings.read_text().replace(str(built), str(tmp_path / "copy")))
-    return Folder(str(tmp_path / "copy" / "run"))
+    return copy_run(built, tmp_path / "copy")
 
 
 def state(run: Folder) -> dict[str, tuple[int, int]]:

@@ -22,7 +22,7 @@ from pipeline.remove.staged import pending
 from pipeline.runs import Folder
 from pipeline.verify import verify
 from tests.command import webtext
-from tests.removal_run import Page, build_in, remove_in, text_of, write_sources
+from tests.removal_run import Page, build_in, copy_run, remove_in, text_of, write_sources
 from webtext.build import build, resume_removal, retry
 from webtext.settings import load
 
@@ -41,13 +41,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sources(folder, PAGES)
     build_in(folder)
     return folder
-
-
-def copy(built: Path, folder: Path) -> Folder:
-    shutil.copytree(built, folder)
-    settings = folder / "run" / "webtext.toml"
-    settings.write_text(settings.read_text().replace(str(built), str(folder)))
-    return Folder(str(folder / "run"))
 
 
 def files_of(run: Folder) -> dict[str, bytes]:
@@ -86,7 +79,7 @@ def stopping_at(number: int) -> Iterator[list[str]]:
 
 
 def test_stopped_at_any_change_it_ends_in_the_same_bytes(built: Path, tmp_path: Path) -> None:
-    clean = copy(built, tmp_path / "clean")
+    clean = copy_run(built, tmp_path / "clean")
     with stopping_at(-1) as changes:
         remove_in(clean, Kind.URLS, URL)
     expected = files_of(clean)
@@ -99,7 +92,7 @@ def test_stopped_at_any_change_it_ends_in_the_same_bytes(built: Path, tmp_path: 
     }
     resumed = set()
     for moment in sorted(moments):
-        run = copy(built, tmp_path / str(moment))
+        run = copy_run(built, tmp_path / str(moment))
         before = files_of(run)
         with stopping_at(moment), pytest.raises(StoppedError):
             remove_in(run, Kind.URLS, URL)
@@ -130,10 +123,10 @@ def quietly(*_: object) -> contextlib.AbstractContextManager[None]:
 
 
 def test_nothing_else_begins_in_between(built: Path, tmp_path: Path) -> None:
-    run = copy(built, tmp_path / "copy")
+    run = copy_run(built, tmp_path / "copy")
     with stopping_at(-1) as changes:
         remove_in(run, Kind.URLS, URL)
-    run = copy(built, tmp_path / "again")
+    run = copy_run(built, tmp_path / "again")
     with stopping_at(changes.index("move") + 1), pytest.raises(StoppedError):
         remove_in(run, Kind.URLS, URL)
     with pytest.raises(InputError, match="--resume"):
@@ -145,7 +138,7 @@ def test_nothing_else_begins_in_between(built: Path, tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_go_on_with(built: Path, tmp_path: Path) -> None:
-    run = copy(built, tmp_path / "copy")
+    run = copy_run(built, tmp_path / "copy")
     with pytest.raises(InputError, match="no removal"):
         resume_removal(run)
 
@@ -153,9 +146,9 @@ def test_there_is_nothing_to_go_on_with(built: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_it_goes_on_by_the_same_command(built: Path, tmp_path: Path, seed: int) -> None:
     """A kill -9 at a moment by the seed."""
-    clean = copy(built, tmp_path / "clean")
+    clean = copy_run(built, tmp_path / "clean")
     remove_in(clean, Kind.URLS, URL)
-    run = copy(built, tmp_path / "killed")
+    run = copy_run(built, tmp_path / "killed")
     (tmp_path / "killed" / "urls.txt").write_text(URL)
     command = [sys.executable, "-m", "webtext", "remove", "run", "--urls", "urls.txt"]
     process = subprocess.Popen(
@@ -176,7 +169,7 @@ def test_killed_it_goes_on_by_the_same_command(built: Path, tmp_path: Path, seed
 def test_a_build_at_work_keeps_it_out(built: Path, tmp_path: Path) -> None:
     import fcntl
 
-    run = copy(built, tmp_path / "copy")
+    run = copy_run(built, tmp_path / "copy")
     (tmp_path / "copy" / "urls.txt").write_text(URL)
     with (tmp_path / "copy" / "run" / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -27,7 +27,7 @@ from pipeline.config import (
     ShardSettings,
 )
 from pipeline.errors import InputError
-from pipeline.filter.settings import FilterSettings
+from pipeline.filter.settings import FilterSettings, hopeless
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
 
@@ -46,10 +46,6 @@ _PATHS = (
     "dedupe.against",
     "train.dir",
 )
-
-# Documents of fewer words are not extracted if the filter would reject them: a stricter filter finds those
-# of more words as they are, and nothing is extracted again.
-_HOPELESS_WORDS = 50
 
 
 class Settings(BaseModel):
@@ -74,9 +70,9 @@ class Settings(BaseModel):
         section: Section = getattr(self, stage)
         if not isinstance(section, ExtractSettings):
             return section
-        least = min(self.filter.min_words, _HOPELESS_WORDS)
-        hopeless = Hopeless(languages=self.filter.languages, min_words=least)
-        return Extraction(**dict(section), hopeless=hopeless if section.reject_early else Hopeless())
+        return Extraction(
+            **dict(section), hopeless=hopeless(self.filter) if section.reject_early else Hopeless()
+        )
 
 
 def load(path: Path) -> Settings:

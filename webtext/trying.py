@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from pipeline.errors import InputError
-from pipeline.filter.what_if import KEPT_NAME, WhatIf, caveats, what_if
+from pipeline.filter.what_if import KEPT_NAME, WhatIf, caveats, never_extracted, what_if
 from pipeline.plain_table import plain_table
 from pipeline.runs import Folder, read_manifest
 from pipeline.stages import BY_NAME
@@ -57,23 +57,11 @@ def try_values(run: Folder, values: Sequence[str], num_examples: int) -> Tried:
     settings = load_run(run)
     other = with_values(settings, values)
     found = what_if(folder, manifest, settings.filter, other.filter, num_examples)
-    said = [*caveats(settings.filter, other.filter), *_never_extracted(run, settings, other)]
-    return Tried(tuple(values), found, tuple(said), time.monotonic() - started)
-
-
-def _never_extracted(run: Folder, now: Any, then: Any) -> list[str]:
-    """A caveat for pages that extract did not even try, where other settings would have it try them."""
-    before, after = (one.section("extract").hopeless for one in (now, then))
+    said = list(caveats(settings.filter, other.filter))
     extract = read_manifest(run / BY_NAME["extract"].folder)
-    if extract is None or (before.languages == after.languages and after.min_words >= before.min_words):
-        return []
-    num = sum(extract.counts.rejected.get(reason, 0) for reason in ("too_short", "language", "error_page"))
-    if not num:
-        return []
-    said = (
-        f"{num:,} pages were rejected before their text was extracted: by the run's settings no hope was left"
-    )
-    return [f"{said}. A build with the others extracts all pages again (and fetches nothing)"]
+    if extract is not None:
+        said += never_extracted(extract, other.filter)
+    return Tried(tuple(values), found, tuple(said), time.monotonic() - started)
 
 
 def render(tried: Tried) -> RenderableType:

@@ -23,6 +23,14 @@ class Check(NamedTuple):
     value: Callable[[int], str]
 
 
+def columns_asked(settings: FilterSettings) -> set[str]:
+    """The columns of MEASURES that the rules in force ask for."""
+    found = {"num_words", *(rule.measure for rule in rules_in_force(settings))}
+    if not settings.wikipedia:
+        found.add("wikipedia")
+    return found | {"language", "language_score"} if settings.languages else found
+
+
 def checks(measured: pa.Table, settings: FilterSettings) -> list[Check]:
     """The rules in force, in their order: the first that a document breaks is why it is rejected."""
     return list(_checks(measured, settings))

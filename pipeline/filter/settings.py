@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PlainValidator, create_model
 
-from pipeline.config import Manner, Section
+from pipeline.config import Hopeless, Manner, Section
 from pipeline.filter.c4 import C4_LINES, FINEWEB_LINES, LineRules
 from pipeline.filter.rules import RULES, Rule
 
@@ -150,6 +150,16 @@ def line_rules(settings: FilterSettings) -> LineRules | None:
         policy=_chosen(own.policy, preset.policy),
     )
     return None if found == _NO_LINES else found
+
+
+def hopeless(settings: FilterSettings) -> Hopeless:
+    """Which pages need no extraction, since they would be rejected whatever their text."""
+    return Hopeless(languages=settings.languages, min_words=min(settings.min_words, _HOPELESS_WORDS))
+
+
+# Documents of fewer words are not extracted if the filter would reject them: a stricter filter finds those
+# of more words as they are, and nothing is extracted again.
+_HOPELESS_WORDS = 50
 
 
 class Measuring(Section):

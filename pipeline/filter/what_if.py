@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,14 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.filter.decide import KEPT, checks, first_broken
+from pipeline.config import Hopeless
+from pipeline.filter.decide import KEPT, checks, columns_asked, first_broken
 from pipeline.filter.plan import MEASURED
-from pipeline.filter.settings import FilterSettings, line_rules
+from pipeline.filter.settings import FilterSettings, hopeless, line_rules
 from pipeline.records import Reason
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import part_name
 
 KEPT_NAME = "kept"
+
+_NAMES = (KEPT_NAME, *(str(reason) for reason in Reason))
+_KEPT_CODE = 0
+_PARTS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,69 +78,105 @@ def what_if(
         then: Others.
         num_examples: How many of the documents that move are named at the most.
     """
-    total = WhatIf()
-    for index in range(len(manifest.counted())):
-        total = _add(total, _part(filtered, index, now, then, num_examples - len(total.examples)))
-    return total
-
-
-def _add(total: WhatIf, part: WhatIf) -> WhatIf:
+    contaminated = str(Reason.CONTAMINATED)
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        works = [
+            pool.submit(_part, filtered, index, now, then, num_examples, contaminated in part.counts.rejected)
+            for index, part in enumerate(manifest.counted())
+            if part.counts is not None
+        ]
+        parts = [work.result() for work in works]
     return WhatIf(
-        total.now + part.now,
-        total.then + part.then,
-        total.words_now + part.words_now,
-        total.words_then + part.words_then,
-        total.num_going + part.num_going,
-        total.num_coming + part.num_coming,
-        total.examples + part.examples,
+        sum((part.now for part in parts), Counter()),
+        sum((part.then for part in parts), Counter()),
+        sum(part.words_now for part in parts),
+        sum(part.words_then for part in parts),
+        sum(part.num_going for part in parts),
+        sum(part.num_coming for part in parts),
+        tuple(_examples(filtered, parts, num_examples)),
     )
 
 
-def _part(folder: Folder, index: int, now: FilterSettings, then: FilterSettings, num_examples: int) -> WhatIf:
-    measured = folder.read_table(f"{part_name(index, MEASURED)}.parquet")
-    rejected = folder.read_table(f"{part_name(index)}.rejected.parquet", ["id", "reason"])
-    contaminated = rejected.filter(pc.equal(rejected["reason"], str(Reason.CONTAMINATED)))["id"]
-    is_contaminated = pc.is_in(measured["id"], value_set=contaminated.combine_chunks()).to_numpy()
-    verdicts = [_Verdicts(measured, settings, is_contaminated) for settings in (now, then)]
-    before, after = (one.names for one in verdicts)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What WhatIf has, of one part; the first that move by their rows: now, then and what was measured."""
+
+    now: Counter[str]
+    then: Counter[str]
+    words_now: int
+    words_then: int
+    num_going: int
+    num_coming: int
+    moved: dict[int, tuple[str, str, str]]
+
+
+def _part(
+    folder: Folder,
+    index: int,
+    now: FilterSettings,
+    then: FilterSettings,
+    num_examples: int,
+    has_contaminated: bool,
+) -> _Part:
+    asked = columns_asked(now) | columns_asked(then)
+    name = f"{part_name(index, MEASURED)}.parquet"
+    measured = folder.read_table(name, [*sorted(asked), *(["id"] if has_contaminated else [])])
+    is_contaminated = np.zeros(measured.num_rows, np.bool_)
+    if has_contaminated:
+        rejected = folder.read_table(f"{part_name(index)}.rejected.parquet", ["id", "reason"])
+        ids = rejected.filter(pc.equal(rejected["reason"], str(Reason.CONTAMINATED)))["id"]
+        is_contaminated = pc.is_in(measured["id"], value_set=ids.combine_chunks()).to_numpy()
+    before, after = (_Verdicts(measured, settings, is_contaminated) for settings in (now, then))
     words = measured["num_words"].to_numpy()
-    kept_before, kept_after = before == KEPT_NAME, after == KEPT_NAME
-    moved = np.flatnonzero(before != after)[: max(num_examples, 0)]
-    return WhatIf(
-        Counter(before.tolist()),
-        Counter(after.tolist()),
+    kept_before, kept_after = before.kept, after.kept
+    moved = np.flatnonzero(before.codes != after.codes)[:num_examples]
+    return _Part(
+        before.counts(),
+        after.counts(),
         int(words[kept_before].sum()),
         int(words[kept_after].sum()),
         int((kept_before & ~kept_after).sum()),
         int((~kept_before & kept_after).sum()),
-        tuple(_moved(measured, row, *verdicts) for row in moved.tolist()),
+        {
+            row: (before.name(row), after.name(row), after.value(row) or before.value(row))
+            for row in moved.tolist()
+        },
     )
 
 
 class _Verdicts:
-    """What becomes of each document by some settings: "kept", or the reason."""
+    """What becomes of each document by some settings, as a code: a place in _NAMES."""
 
     def __init__(self, measured: pa.Table, settings: FilterSettings, is_contaminated: Any) -> None:
         self._checks = checks(measured, settings)
         self._places = first_broken(self._checks, measured.num_rows)
-        reasons = [str(check.reason) for check in self._checks]
-        names = np.array([*reasons, KEPT_NAME], object)[self._places]
-        names[(self._places == KEPT) & is_contaminated] = str(Reason.CONTAMINATED)
-        self.names = names
+        reasons = [_NAMES.index(check.reason) for check in self._checks]
+        self.codes = np.array([*reasons, _KEPT_CODE])[self._places]
+        self.codes[(self._places == KEPT) & is_contaminated] = _NAMES.index(Reason.CONTAMINATED)
+        self.kept = self.codes == _KEPT_CODE
+
+    def counts(self) -> Counter[str]:
+        nums = np.bincount(self.codes, minlength=len(_NAMES)).tolist()
+        return Counter({name: num for name, num in zip(_NAMES, nums, strict=True) if num})
+
+    def name(self, row: int) -> str:
+        return _NAMES[int(self.codes[row])]
 
     def value(self, row: int) -> str:
         place = self._places[row]
         return "" if place == KEPT else self._checks[place].value(row)
 
 
-def _moved(measured: pa.Table, row: int, now: _Verdicts, then: _Verdicts) -> Moved:
-    return Moved(
-        id=measured["id"][row].as_py(),
-        url=measured["url"][row].as_py(),
-        now=now.names[row],
-        then=then.names[row],
-        value=then.value(row) or now.value(row),
-    )
+def _examples(folder: Folder, parts: list[_Part], num_examples: int) -> Iterator[Moved]:
+    """The first that move; only their parts' URLs are read."""
+    left = num_examples
+    for index, part in enumerate(parts):
+        rows = list(part.moved)[:left]
+        if rows:
+            left -= len(rows)
+            table = folder.read_table(f"{part_name(index, MEASURED)}.parquet", ["id", "url"]).take(rows)
+            for row, one in zip(rows, table.to_pylist(), strict=True):
+                yield Moved(one["id"], one["url"], *part.moved[row])
 
 
 def caveats(now: FilterSettings, then: FilterSettings) -> Iterator[str]:
@@ -148,3 +190,22 @@ def caveats(now: FilterSettings, then: FilterSettings) -> Iterator[str]:
         yield "what is shared with evaluation sets is not looked for anew"
     if now.pii.phone_region != then.pii.phone_region:
         yield "telephone numbers are not counted anew"
+
+
+def never_extracted(extract: Manifest, then: FilterSettings) -> Iterator[str]:
+    """A caveat for pages that extract did not even try, where other settings would have it try them.
+
+    Args:
+        extract: The manifest of extract.
+        then: The other settings.
+    """
+    before = Hopeless.model_validate(extract.settings["hopeless"])
+    after = hopeless(then) if extract.settings["reject_early"] else Hopeless()
+    if before.languages == after.languages and after.min_words >= before.min_words:
+        return
+    num = sum(extract.counts.rejected.get(reason, 0) for reason in ("too_short", "language", "error_page"))
+    if num:
+        yield (
+            f"{num:,} pages were rejected before their text was extracted: by the run's settings no hope was "
+            "left. A build with the others extracts all pages again (and fetches nothing)"
+        )

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from pipeline.config import UrlSettings
 from pipeline.errors import InputError, RunError
+from pipeline.inspector.labels import FOLDER as LABELS
+from pipeline.inspector.labels import Labels
 from pipeline.remove.inscribe import inscribe
 from pipeline.remove.present import Present, look_at
 from pipeline.remove.rebase import Rebased, rebase, rebase_collect
@@ -122,7 +124,7 @@ def _remove(
     try:
         rebased, removal = _make_ready(run, staged, stages, request, targets, near_duplicates=near_duplicates)
         if not dry_run and (targets.links or _is_news(run, request, targets)):
-            intent = begin(staged, _leftovers(run, rebased), removal.to_json())
+            intent = begin(staged, _leftovers(run, rebased, targets), removal.to_json())
             carry_out(run, intent)
     finally:
         if pending(run) is None:
@@ -251,14 +253,15 @@ def _encoded(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _leftovers(run: Folder, rebased: Mapping[str, Rebased]) -> dict[str, list[str]]:
+def _leftovers(run: Folder, rebased: Mapping[str, Rebased], targets: Targets) -> dict[str, list[str]]:
     """By folder the files that have no place in the run any more.
 
     Of unfinished stages all goes but the parts that were rewritten; the report and the traces of failures
-    may quote texts.
+    may quote texts, and so may what was noted of a document.
     """
     gone = {
         "report": (run / "report").sizes(),
+        LABELS: Labels(run).files_of(targets.links),
         "": [name for name in run.sizes() if name.endswith("-error.txt")],
     }
     for stage in STAGES:

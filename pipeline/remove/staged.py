@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.fetch.spool import discard
+from pipeline.inspector import place
 from pipeline.remove.tombstones import PENDING, REMOVED
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME, STAGES
@@ -116,6 +117,7 @@ def carry_out(run: Folder, intent: Mapping[str, Any]) -> None:
     for folder, names in intent["gone"].items():
         (run / folder if folder else run).remove(names)
     discard(run / BY_NAME["fetch"].folder)  # what a kill may have left of parts that are finished
+    place.discard(run)  # the inspector's catalogue and index quote texts
     (run / REMOVED).remove([PENDING])
     unstage(run)
 

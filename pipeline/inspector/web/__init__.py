@@ -1,0 +1,1 @@
+"""The inspector as pages: what a browser is sent, and what it may ask."""

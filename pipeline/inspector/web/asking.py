@@ -1,0 +1,27 @@
+"""What a request asks for, read with patience; and the tables asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+from starlette.requests import Request
+
+from pipeline.inspector.catalogue import Catalogue, reading
+
+
+def number_of(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A whole number of the query, brought within its bounds; the default where it is none."""
+    text = request.query_params.get(name, "").strip()
+    number = int(text) if text.removeprefix("-").isdecimal() and len(text) <= 20 else default
+    return max(least, min(most, number))
+
+
+@contextmanager
+def asking(catalogue: Catalogue) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor on the run's tables until the block ends.
+
+    Raises:
+        InputError: A file of the run cannot be read.
+    """
+    with reading(), catalogue.cursor() as cursor:
+        yield cursor
