@@ -10,7 +10,7 @@ else
 NEEDED = cat
 endif
 
-.PHONY: help demo install install-dev test fuzz lint format bench lock clean
+.PHONY: help demo install install-dev chromium test fuzz lint format bench lock clean
 
 help:
 	@echo "make demo     the whole way once, on a web of its own: no network, account or GPU (after installing)"
@@ -42,8 +42,23 @@ define install_from
 	touch $@
 endef
 
-test: install-dev lint
+test: install-dev lint chromium
 	$(BIN)/python -m pytest
+
+# The browser that the inspector's tests drive, where there is none yet.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do \
+		if command -v $$name > /dev/null; then exit 0; fi; \
+	done; \
+	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	for name in apt-get $$sudo; do \
+		if ! command -v $$name > /dev/null; then \
+			echo "The tests drive a browser, and there is none: install Chromium as your system does." >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium
 
 fuzz: install-dev
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_pipeline_collect_fuzz.py tests/test_pipeline_extract_fuzz.py
@@ -70,6 +85,10 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.tokens train
 	$(BIN)/python -m benchmarks.fetch
 	$(BIN)/python -m benchmarks.hostile
+	$(BIN)/python -m benchmarks.corpus_run $(VENV)/million-documents
+	$(BIN)/python -m benchmarks.report $(VENV)/million-documents
+	$(BIN)/python -m benchmarks.inspector $(VENV)/million-documents
+	rm -rf $(VENV)/million-documents
 
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--extra inspect --extra reddit --group build
