@@ -1,5 +1,6 @@
-"""Tables as the commands print them."""
+"""Tables and foreign texts as the commands print them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +25,40 @@ def plain_table(first: str, *numbers: str, title: str | None = None) -> "Table":
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def bar(num: int, of: int, width: int) -> str:
+    """A number as a bar of so many characters, in proportion to another: never nothing where it is not 0.
+
+    >>> bar(1, 2, 4)
+    '██  '
+    """
+    eighths = max(round(num / of * width * 8), 1) if num else 0
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width)
+
+
+def spark(nums: Sequence[int]) -> str:
+    """Numbers as a row of bars, a character each, the largest one whole.
+
+    >>> spark([0, 1, 4, 8])
+    ' ▁▄█'
+    """
+    most = max(nums, default=0)
+    return "".join(" ▁▂▃▄▅▆▇█"[max(round(8 * num / most), 1) if num else 0] for num in nums)
+
+
+def visible(text: str) -> str:
+    r"""A text without anything that a terminal would act on: what does not print stands there by its name.
+
+    >>> visible("one\ntwo \x1b[31m \u202e")
+    'one␊two ␛[31m \\u202e'
+    """
+    return "".join(char if char.isprintable() else _name(char) for char in text)
+
+
+def _name(char: str) -> str:
+    """The picture of a control character in ASCII, the escape of any other."""
+    if char < " ":
+        return chr(0x2400 + ord(char))
+    return "␡" if char == "\x7f" else ascii(char)[1:-1]

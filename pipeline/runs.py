@@ -83,6 +83,11 @@ class File:
     sha256: str
 
 
+def _is_plain(name: str) -> bool:
+    """Whether it is a name, and no path that could lead elsewhere: manifests may be anybody's."""
+    return name not in {"", ".", ".."} and not {"/", "\\", "\0"}.intersection(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A finished part as its sidecar tells it; ``counts`` is None for a part that only prepares others."""
@@ -118,12 +123,16 @@ class Part:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The inverse of to_json; KeyError or TypeError where the object is not one."""
+        """The inverse of to_json; ValueError, KeyError or TypeError where the object is not one."""
+        files = tuple(File(**one) for one in value["files"])
+        for name in (value["name"], *(file.name for file in files)):
+            if not _is_plain(name):
+                raise ValueError(f"{name!r} is not the name of a file in the folder")
         return cls(
             name=value["name"],
             fingerprint=value["fingerprint"],
             counts=None if value["counts"] is None else Counts.from_json(value["counts"]),
-            files=tuple(File(**one) for one in value["files"]),
+            files=files,
             facts=value["facts"],
             seconds=value.get("seconds", 0.0),
         )
@@ -241,7 +250,13 @@ class Folder:
         return _open_filesystem(self.uri)[0]
 
     def path(self, name: str = "") -> str:
-        """The path of a file in the folder, as its file system wants it."""
+        """The path of a file in the folder, as its file system wants it.
+
+        Raises:
+            InputError: The name, which a table of the run may have given, leads out of the folder.
+        """
+        if name and not all(map(_is_plain, name.split("/"))):
+            raise InputError(f"{self.uri}: {name!r} is not the name of a file in it: do not trust this run.")
         root = _open_filesystem(self.uri)[1].rstrip("/")
         return f"{root}/{name}" if name else root
 
@@ -254,6 +269,17 @@ class Folder:
         selector = pyarrow.fs.FileSelector(self.path(), allow_not_found=True)
         found = self.filesystem.get_file_info(selector)
         return {one.base_name: one.size for one in found if one.is_file}
+
+    def times(self) -> dict[str, float]:
+        """The names of the files in the folder and when each was written, in seconds of the epoch.
+
+        Those of which the file system does not know it are left out.
+        """
+        selector = pyarrow.fs.FileSelector(self.path(), allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        return {
+            one.base_name: one.mtime.timestamp() for one in found if one.is_file and one.mtime is not None
+        }
 
     def read(self, name: str) -> bytes:
         """A whole file; FileNotFoundError if it is not there."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,12 +13,13 @@ from pipeline.dedupe.figures import ClusterFigures
 from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
-from pipeline.plain_table import plain_table
+from pipeline.plain_table import bar, plain_table
 from pipeline.runs import MANIFEST, Counts, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 COUNTED = tuple(stage for stage in STAGES if stage.name != "tokenizer")
 
@@ -136,8 +137,8 @@ def read_status(run: Folder) -> Status:
     crawl, ledger, damage = _read_fetch(run / BY_NAME["fetch"].folder)
     return Status(
         run=run.uri,
-        stages={stage.name: _read_stage(run / stage.folder) for stage in COUNTED},
-        tokenizer=_read_tokenizer(run / BY_NAME["tokenizer"].folder),
+        stages={stage.name: read_stage(run / stage.folder) for stage in COUNTED},
+        tokenizer=read_tokenizer(run / BY_NAME["tokenizer"].folder),
         months=tuple(months(collect)),
         links_by_max=_by_least_karma(link, "links_by_max"),
         links_by_sum=_by_least_karma(link, "links_by_sum"),
@@ -196,35 +197,40 @@ def require_stage(run: Folder, stage: str, remedy: str) -> Manifest:
     return manifest
 
 
-def _read_stage(folder: Folder) -> StageStatus:
+def read_stage(folder: Folder) -> StageStatus:
+    """How far one stage is; InputError where its manifest is damaged."""
     manifest = read_manifest(folder)
     if manifest is not None:
         parts = list(manifest.parts)
-        done = _sidecars(folder, [part.name for part in parts])
-        num_parts = len(parts)
-    else:
-        present = {name.removesuffix(".json") for name in folder.sizes() if name.endswith(".json")}
-        plan = read_plan(folder)
-        done = parts = _sidecars(folder, sorted(present if plan is None else present.intersection(plan)))
-        num_parts = len(parts if plan is None else plan)
+        seconds = sum(part.seconds for part in read_sidecars(folder, [part.name for part in parts]))
+        return replace(stage_status(parts, len(parts)), seconds=seconds, finished=True)
+    present = {name.removesuffix(".json") for name in folder.sizes() if name.endswith(".json")}
+    plan = read_plan(folder)
+    parts = read_sidecars(folder, sorted(present if plan is None else present.intersection(plan)))
+    return stage_status(parts, len(parts if plan is None else plan))
+
+
+def stage_status(parts: Sequence[Part], num_parts: int) -> StageStatus:
+    """How far a stage is that is not finished: its finished parts, of so many."""
     return StageStatus(
         counts=Counts.total(part.counts for part in parts if part.counts is not None),
         num_parts=num_parts,
         num_done=len(parts),
         num_bytes=sum(file.bytes for part in parts for file in part.files),
-        seconds=sum(part.seconds for part in done),
-        finished=manifest is not None,
+        seconds=sum(part.seconds for part in parts),
+        finished=False,
     )
 
 
-def _sidecars(folder: Folder, names: Sequence[str]) -> list[Part]:
+def read_sidecars(folder: Folder, names: Sequence[str]) -> list[Part]:
     """The sidecars that can be read, of the parts named."""
     with ThreadPoolExecutor(_SIDECARS_AT_ONCE) as pool:
         found = pool.map(lambda name: read_sidecar(folder, name), names)
         return [part for part in found if part is not None]
 
 
-def _read_tokenizer(folder: Folder) -> TokenizerStatus | None:
+def read_tokenizer(folder: Folder) -> TokenizerStatus | None:
+    """The tokenizer in its stage's folder, once it is trained; InputError where its manifest is damaged."""
     manifest = read_manifest(folder)
     if manifest is None:
         return None
@@ -241,7 +247,7 @@ def _read_tokenizer(folder: Folder) -> TokenizerStatus | None:
         ) from error
 
 
-def waterfall(status: Status) -> "RenderableType":
+def waterfall(status: Status) -> "Table":
     """The run as a table: a row a stage, from posts to documents in shards, every rejection's reason."""
     from rich.text import Text
 
@@ -280,13 +286,7 @@ def _rejections(counts: Counts) -> Iterator[str]:
         lines[-len(rare) :] = [(sum(rare), f"for {len(rare)} other reasons")]
     width = max((len(f"{num:,}") for num, _ in lines), default=0)
     for num, reason in lines:
-        yield f"{_bar(num, counts.num_in)} {num:>{width},} {reason}"
-
-
-def _bar(num: int, of: int) -> str:
-    eighths = max(1, round(num / of * _BAR_WIDTH * 8))
-    full, rest = divmod(eighths, 8)
-    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(_BAR_WIDTH)
+        yield f"{bar(num, counts.num_in, _BAR_WIDTH)} {num:>{width},} {reason}"
 
 
 def _caption(status: Status) -> str:
@@ -327,9 +327,10 @@ def cluster_sizes(figures: ClusterFigures) -> "RenderableType":
     width = len(f"{max(figures.sizes.values()):,}")
     table = plain_table("clusters of", "number", "")
     for name, num in figures.sizes.items():
-        bar = _bar(num, total) if num else " " * _BAR_WIDTH
         size = name.replace("-", " to ").replace("1000+", "1,000 or more")
-        table.add_row(f"{size} documents", f"{bar} {num:>{width},}", percentage(num, total))
+        table.add_row(
+            f"{size} documents", f"{bar(num, total, _BAR_WIDTH)} {num:>{width},}", percentage(num, total)
+        )
     return table
 
 

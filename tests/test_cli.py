@@ -31,7 +31,8 @@ def commands() -> list[list[str]]:
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
         "build", "demo", "evaluate", "export", "extract-audit", "finetune", "generate", "init",
-        "inspect-shard", "model export", "model import", "pretrain", "remove", "report", "retry", "status",
+        "inspect", "inspect-shard", "model export", "model import", "pretrain", "remove", "report", "retry",
+        "status",
         "tokenizer encode", "tokenizer import", "tokenizer show", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
@@ -111,6 +112,9 @@ def test_bad_settings_end_with_status_2_before_any_work(tmp_path: Path, case: st
         (["status", "nowhere"], "there is no run here"),
         (["verify", "nowhere"], "there is no run here"),
         (["report", "nowhere"], "there is no run here"),
+        (["report", "nowhere", "--text"], "there is no run here"),
+        (["report", "nowhere", "--json"], "there is no run here"),
+        (["inspect", "nowhere"], "there is no run here"),
         (["generate", "nowhere", "--prompt", "x"], "is not a checkpoint"),
         (["tokenizer", "encode", "nowhere", "x"], "nowhere"),
         (["tokenizer", "show", "nowhere"], "there is no run here"),
@@ -191,7 +195,7 @@ def test_status_says_what_to_mind(tmp_path: Path) -> None:
     value = json.loads(webtext("status", "run", "--json", cwd=tmp_path).stdout)
     assert list(value) == [
         "run", "stages", "tokenizer", "fetch", "months", "sensitivity", "evaluation_sets", "clusters",
-        "warnings",
+        "warnings", "live",
     ]  # fmt: skip
     (warning,) = value["warnings"]
     assert warning in shown.stdout

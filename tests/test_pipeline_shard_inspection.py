@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pipeline.config import ShardSettings
 from pipeline.errors import InputError
+from pipeline.plain_table import visible
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, Manifest
 from pipeline.shard.inspection import Inspection, inspect_shard
@@ -29,7 +30,7 @@ from tokenizer.errors import TokenizerError
 from tokenizer.files import write_tokenizer
 from tokenizer.tokenfile import TokenFile, document_index, index_bytes, read_index
 from tokenizer.vocabulary import Vocabulary
-from webtext.inspecting import render, visible
+from webtext.inspecting import render
 
 HOSTILE = "Red \x1b[31malert\x1b]0;title\x07. Left \u202eright\x9b2J.\r\nNul \0 is here."
 TEXTS = [

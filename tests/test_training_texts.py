@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.errors import InputError
+from pipeline.live import seen_of_training
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, Manifest
 from pipeline.tokenizer.progress import Training
@@ -18,7 +19,7 @@ from tests.document_parts import document, table, write_parts
 from tokenizer.config import TokenizerSettings
 from tokenizer.files import file_contents
 from tokenizer.train import sampled
-from webtext.progress import StageProgress, seen_of_training
+from webtext.progress import StageProgress
 from webtext.texts import TextFile, open_texts
 from webtext.vocabulary_training import train_on
 

@@ -1,18 +1,16 @@
 """The stages of a run, one after the other, each brought to its manifest."""
 
-import fcntl
-import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from pipeline.collect.plan import check_sources
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError
 from pipeline.fetch.retry import reopen
 from pipeline.fetch.spool import discard
 from pipeline.filter.plan import check_files
 from pipeline.inputs import expand
 from pipeline.link.opt_out import read_opt_outs
+from pipeline.lock import locked
 from pipeline.records import Reason
 from pipeline.remove.removal import Removal, refuse_while_pending, resume
 from pipeline.remove.removal import remove as remove_from
@@ -53,7 +51,7 @@ def build(
         from pipeline.beam import check_options
 
         check_options(beam_options)
-    with _locked(run):
+    with locked(run):
         refuse_while_pending(run)
         described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
         run.write("webtext.toml", described.encode())
@@ -94,7 +92,7 @@ def retry(
     links = read_manifest(run / BY_NAME["link"].folder)
     if settings.fetch.source == "warc":
         raise InputError(f'{run.uri} has its pages from files (source = "warc"): no web was asked.')
-    with _locked(run):
+    with locked(run):
         refuse_while_pending(run)
         job = Job(stage, run, settings.fetch, {"link": links} if links else {})
         manifest = standing(job) if links else None
@@ -130,7 +128,7 @@ def remove(
     """
     require_run(run)
     settings = load_run(run)
-    with _locked(run):
+    with locked(run):
         sections = {stage.name: settings.section(stage.name) for stage in STAGES}
         return remove_from(run, sections, kind, file, near_duplicates=near_duplicates, dry_run=dry_run)
 
@@ -143,7 +141,7 @@ def resume_removal(run: Folder) -> Removal:
         RunError: A build is at work in the same directory.
     """
     require_run(run)
-    with _locked(run):
+    with locked(run):
         return resume(run)
 
 
@@ -163,29 +161,3 @@ def _check_inputs(settings: Settings, last: int) -> None:
             "fetch.contact is empty: site owners must be able to reach whoever crawls them. Set contact = "
             '"you@example.org" (or a page about your crawl) under [fetch].'
         )
-
-
-@contextmanager
-def _locked(run: Folder) -> Iterator[None]:
-    """Keeps a second build out of a local run directory; the lock goes with its owner, however it ends."""
-    if not run.is_local():
-        yield
-        return
-    path = Path(run.path(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-    except OSError as error:
-        raise InputError(
-            f"{run.uri} cannot be a run directory ({error.strerror}): name another in run.dir or with --run."
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(
-                f"another build is at work in {run.uri}: wait for it, or give this one its own --run."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)

@@ -3,9 +3,9 @@
 Heavy libraries are imported by the commands that use them: ``--help`` answers at once.
 """
 
-import json
 import logging
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -19,9 +19,10 @@ from tokenizer.errors import TokenizerError
 from webtext.evaluating import evaluate
 from webtext.finetuning import finetune
 from webtext.generating import generate
+from webtext.inspector import inspect
 from webtext.model_commands import model_app
 from webtext.shard_commands import export, inspect_shard
-from webtext.terminal import RunArgument, console, errors
+from webtext.terminal import JsonOption, RunArgument, console, errors, print_json, print_whole
 from webtext.tokenizer_commands import tokenizer_app
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def build(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how long fetch will take by its delays.")
     ] = False,
+    as_json: JsonOption = False,
     beam_options: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, such as --runner=FlinkRunner."),
@@ -127,13 +129,13 @@ def build(
     """
     from pipeline.runs import Folder
     from webtext.build import build as build_run
-    from webtext.progress import StageLines, StageProgress, show_waterfall
+    from webtext.progress import StageLines, StageProgress, show_waterfall, status_facts
     from webtext.settings import load
 
     settings = load(file)
     folder = Folder(run or settings.run.dir)
     if dry_run:
-        _say_schedule(file, folder, settings.fetch)
+        _say_schedule(file, folder, settings.fetch, as_json=as_json)
         return
     build_run(
         settings,
@@ -144,7 +146,10 @@ def build(
         watch=StageProgress(console),
         on_stage=StageLines(console),
     )
-    show_waterfall(folder, console)
+    if as_json:
+        print_json(status_facts(folder))
+    else:
+        show_waterfall(folder, console)
 
 
 @app.command()
@@ -154,6 +159,7 @@ def retry(
         str, typer.Option(help="Which failures, as status names them: dns,timeout,http-5xx, …")
     ],
     source: Annotated[Source, typer.Option(help="Where: the web again, or an archive.")] = Source.WEB,
+    as_json: JsonOption = False,
 ) -> None:
     """Try the links again that fetch has failed to bring, for these reasons and no others.
 
@@ -170,19 +176,25 @@ def retry(
     folder, reasons = Folder(run), parse_reasons(reason)
     before, after = retry_run(folder, reasons, source=source.value, watch=StageProgress(console))
     num_tried = sum(before.counts.rejected.get(str(one), 0) for one in reasons)
+    num_more = after.counts.kept - before.counts.kept
+    if as_json:
+        print_json({"tried": num_tried, "pages_more": num_more, **after.counts.to_json()})
+        return
     console.print(
-        f"{num_tried:,} links tried again, {after.counts.kept - before.counts.kept:,} pages more: "
+        f"{num_tried:,} links tried again, {num_more:,} pages more: "
         f"{after.counts.kept:,} of {after.counts.num_in:,}"
     )
 
 
-def _say_schedule(file: Path, run: "Folder", settings: "FetchSettings") -> None:
+def _say_schedule(file: Path, run: "Folder", settings: "FetchSettings", *, as_json: bool) -> None:
     """Prints how long fetch will take, from its links alone."""
     from pipeline.fetch.schedule import read_links_by_domain, render, schedule
     from pipeline.stages import BY_NAME
 
     if settings.source == "warc":
         console.print('fetch.source is "warc": pages come from files, and no network is needed')
+        if as_json:
+            print_json({"source": "warc", "schedule": None})
         return
     links = run / BY_NAME["link"].folder
     found = read_links_by_domain(links)
@@ -191,24 +203,27 @@ def _say_schedule(file: Path, run: "Folder", settings: "FetchSettings") -> None:
             f"{links.uri}/manifest.json is not there: the links tell how long fetch will take. Make them "
             f"first: webtext build {file} --until link"
         )
-    console.print(render(schedule(*found, settings), settings))
+    foreseen = schedule(*found, settings)
+    if as_json:
+        print_json({"source": settings.source, "schedule": asdict(foreseen)})
+    else:
+        console.print(render(foreseen, settings))
 
 
 @app.command()
 def status(
     run: RunArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Show how far a run is, and what became of every record.
+    """Show how far a run is, how fast a build at work goes, and what became of every record.
 
     Example: webtext status runs/webtext --json
     """
     from pipeline.runs import Folder
-    from pipeline.status import read_status
-    from webtext.progress import show_waterfall
+    from webtext.progress import show_waterfall, status_facts
 
     if as_json:
-        typer.echo(json.dumps(read_status(Folder(run)).to_json(), indent=1))
+        print_json(status_facts(Folder(run)))
     else:
         show_waterfall(Folder(run), console)
 
@@ -220,7 +235,7 @@ def try_filters(
         list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of [filter]; more than once.")
     ],
     examples: Annotated[int, typer.Option(help="Documents to name that would move.", min=0)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell what other thresholds of [filter] would change, from what the run has measured already.
 
@@ -231,31 +246,45 @@ def try_filters(
 
     tried = try_values(Folder(run), values, examples)
     if as_json:
-        typer.echo(json.dumps(tried.to_json(), indent=1))
+        print_json(tried.to_json())
     else:
         console.print(render(tried))
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Write the run's report: numbers, charts and a data card.
+def report(
+    run: RunArgument,
+    as_text: Annotated[
+        bool, typer.Option("--text", help="Show the numbers here, and write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the run's report: numbers, charts and a data card; with --text or --json print the numbers alone.
 
-    Example: webtext report runs/webtext
+    Example: webtext report runs/webtext --text
     """
-    from pipeline.report.page import write_report
+    from pipeline.report.page import numbers, write_report
+    from pipeline.report.statistics import measure
+    from pipeline.report.text import render
     from pipeline.runs import Folder
 
-    folder = write_report(Folder(run))
-    console.print(
-        f"the report is {folder.uri}/index.html; its numbers are in stats.json, the card is card.md"
-    )
+    folder = Folder(run)
+    if as_json:
+        print_json(numbers(measure(folder)))
+    elif as_text:
+        print_whole(render(measure(folder), plain=not console.is_terminal))
+    else:
+        written = write_report(folder)
+        console.print(
+            f"the report is {written.uri}/index.html; its numbers are in stats.json, the card is card.md"
+        )
 
 
 @app.command("extract-audit")
 def extract_audit(
     run: RunArgument,
     sample: Annotated[int, typer.Option(metavar="N", help="The most pages to compare.", min=1)] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the extractors over a sample of a run's stored pages, side by side; nothing is fetched.
 
@@ -272,14 +301,14 @@ def extract_audit(
         audit = audit_extractors(folder, settings, sample)
     page = write_page(folder, audit)
     if as_json:
-        typer.echo(json.dumps({**audit.to_json(), "page": page}, indent=1))
+        print_json({**audit.to_json(), "page": page})
         return
     console.print(*tables(audit), sep="\n")
     console.print(f"\nthe texts side by side: {page}", markup=False)
 
 
 @app.command()
-def verify(run: RunArgument) -> None:
+def verify(run: RunArgument, as_json: JsonOption = False) -> None:
     """Check every checksum, count and reference of a run; exit status 1 where one is wrong.
 
     Example: webtext verify runs/webtext
@@ -291,6 +320,8 @@ def verify(run: RunArgument) -> None:
     folder = Folder(run)
     require_run(folder)
     problems = verify_run(folder)
+    if as_json:
+        print_json({"run": run, "problems": [asdict(problem) for problem in problems]})
     for problem in problems:
         console.print(f"[red]✗[/] {escape(str(problem))}")
     if problems:
@@ -299,6 +330,7 @@ def verify(run: RunArgument) -> None:
     console.print(f"{run}: every checksum, count and reference is right")
 
 
+app.command()(inspect)
 app.command("inspect-shard")(inspect_shard)
 app.command()(export)
 
@@ -328,7 +360,7 @@ def remove(  # noqa: PLR0913, PLR0917 (an option each)
         bool, typer.Option("--dry-run", help="Only say what would be removed; nothing changes.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Finish a removal that was interrupted.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove documents and their near-duplicates from all of a run, for good: later builds refuse them.
 
@@ -356,13 +388,13 @@ def remove(  # noqa: PLR0913, PLR0917 (an option each)
         ((kind, file),) = given.items()
         removal = remove_from(folder, kind, file, near_duplicates=not keep_near_duplicates, dry_run=dry_run)
     if as_json:
-        typer.echo(json.dumps({**removal.to_json(), "dry_run": dry_run}, indent=1))
+        print_json({**removal.to_json(), "dry_run": dry_run})
     else:
         console.print(render(removal, run, dry_run=dry_run), markup=False)
 
 
 @app.command()
-def pretrain(file: SettingsFile, run: RunOption = None) -> None:
+def pretrain(file: SettingsFile, run: RunOption = None, as_json: JsonOption = False) -> None:
     """Pretrain the model that the settings describe on a run's shards.
 
     It goes on from the newest checkpoint, if there is one.
@@ -370,10 +402,12 @@ def pretrain(file: SettingsFile, run: RunOption = None) -> None:
     Example: webtext pretrain webtext.toml
     """
     from webtext.settings import load
-    from webtext.training import pretrain_with_progress
+    from webtext.training import is_first_process, pretrain_with_progress
 
     settings = load(file)
-    pretrain_with_progress(Path(run or settings.run.dir), settings.model, settings.train, console)
+    result = pretrain_with_progress(Path(run or settings.run.dir), settings.model, settings.train, console)
+    if as_json and is_first_process():
+        print_json({**asdict(result), "checkpoint": str(result.checkpoint)})
 
 
 app.command()(generate)

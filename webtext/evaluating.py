@@ -1,11 +1,11 @@
 """``webtext evaluate``: tasks of the GPT-2 and GPT-3 papers, on checkpoints."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from pipeline.errors import InputError
@@ -20,7 +20,7 @@ from webtext.evaluation_runs import (
     with_contamination,
 )
 from webtext.paths import near
-from webtext.terminal import console
+from webtext.terminal import JsonOption, console, print_json, print_whole
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from model.evaluate.results import Table
 
 TABLES, PICTURE = "results.md", "shots.svg"
-
-_WIDEST = 500  # columns of a table that is not cut
 
 
 def list_tasks(wanted: bool) -> None:
@@ -85,6 +83,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (an option each)
         str | None,
         typer.Option(metavar="RUN", help="The run trained on: how much of each task its corpus has."),
     ] = None,
+    as_json: JsonOption = False,
     _: Annotated[
         bool,
         typer.Option("--list", callback=list_tasks, is_eager=True, help="Show the tasks and their files."),
@@ -131,7 +130,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (an option each)
         with going_on(troubles, near(checkpoint)), advice_on_memory(batch):
             evaluate_checkpoint(checkpoint, prepared, settings, troubles)
     if prepared:
-        _show(out, prepared)
+        _show(out, prepared, as_json=as_json)
     if troubles:
         raise InputError(f"could not be evaluated, as told above: {', '.join(dict.fromkeys(troubles))}.")
 
@@ -169,10 +168,10 @@ def _paths(option: str, given: Sequence[str]) -> dict[str, Path]:
 # What people see
 
 
-def _show(out: Path, prepared: Sequence[Prepared]) -> None:
-    """Writes tables and picture of all results in the folder; prints the tables of the tasks at hand."""
+def _show(out: Path, prepared: Sequence[Prepared], *, as_json: bool) -> None:
+    """Writes tables and picture of all results in the folder; prints those of the tasks at hand."""
     from model.evaluate.registry import TASKS
-    from model.evaluate.results import read_results, tables, write_whole
+    from model.evaluate.results import RESULTS, read_results, tables, write_whole
     from webtext.evaluation_pictures import draw_shots
 
     results = read_results(out)
@@ -185,10 +184,12 @@ def _show(out: Path, prepared: Sequence[Prepared]) -> None:
     write_whole(out / TABLES, "\n".join(page).encode())
     if svg := draw_shots(results, TASKS):
         write_whole(out / PICTURE, svg.encode())
-    # Nothing is cut in a file or a pipe, which have no width.
-    printer = console if console.is_terminal else Console(width=_WIDEST)
-    for table in tables(results, {one.task.name: one.task for one in prepared}):
-        printer.print(_rich_table(table))
+    shown = {one.task.name: one.task for one in prepared}
+    if as_json:
+        written = json.loads((out / RESULTS).read_bytes())
+        print_json([result for result in written if result["task"] in shown])
+        return
+    print_whole(map(_rich_table, tables(results, shown)))
     console.print(f"results: {near(out)}/", markup=False)
 
 

@@ -1,6 +1,7 @@
 """``webtext finetune``: a pretrained network trained on for a task of one's own."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from webtext.device_memory import advice_on_memory
 from webtext.paths import near
-from webtext.terminal import console
+from webtext.terminal import JsonOption, console, print_json
 
 if TYPE_CHECKING:
     from model.finetune.run import Outcome
@@ -50,6 +51,7 @@ def finetune(  # noqa: PLR0913, PLR0917 (an option each)
     device: Annotated[
         str, typer.Option(help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
     ] = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Train a GPT-2 or an ALBERT on for a task, and measure it on a development file.
 
@@ -71,7 +73,10 @@ def finetune(  # noqa: PLR0913, PLR0917 (an option each)
     )
     with _bar(task) as progress, advice_on_memory(batch):
         outcome = fine_tune(checkpoint, task.value, train, dev, out, settings, _show_on(progress, task))
-    _print(outcome, out)
+    if as_json:
+        print_json({"out": str(out), **asdict(outcome)})
+    else:
+        _print(outcome, out)
 
 
 def _bar(task: TaskName) -> Progress:

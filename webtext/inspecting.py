@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.plain_table import plain_table
+from pipeline.plain_table import plain_table, visible
 from pipeline.shard.documents import Document, Token
 from pipeline.shard.inspection import Inspection
 from pipeline.shard.token_forms import Form
@@ -41,22 +41,6 @@ def render(found: Inspection) -> "Iterator[RenderableType]":
     if found.num_documents is None and found.token is None:
         goes_on = found.num_tokens > len(found.first_tokens)
         yield Text("\n" + _row("first tokens", _numbers(found.first_tokens, goes_on=goes_on)))
-
-
-def visible(text: str) -> str:
-    r"""A text without anything that a terminal would act on: what does not print stands there by its name.
-
-    >>> visible("one\ntwo \x1b[31m \u202e")
-    'one␊two ␛[31m \\u202e'
-    """
-    return "".join(char if char.isprintable() else _name(char) for char in text)
-
-
-def _name(char: str) -> str:
-    """The picture of a control character in ASCII, the escape of any other."""
-    if char < " ":
-        return chr(0x2400 + ord(char))
-    return "␡" if char == "\x7f" else ascii(char)[1:-1]
 
 
 def _row(name: str, value: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from webtext.paths import near
-from webtext.terminal import console
+from webtext.terminal import JsonOption, console, print_json
 
 model_app = typer.Typer(
     help="Export models to Hugging Face's transformers, and import them.", no_args_is_help=True
@@ -19,6 +19,7 @@ def model_export(
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder of them.")
     ],
     out: Annotated[Path, typer.Option(help="The folder to write, which is not there yet.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Write a model that transformers opens: weights, configuration and tokenizer.
 
@@ -29,6 +30,9 @@ def model_export(
 
     config = export_checkpoint(checkpoint, out)
     opener = {"gpt2": "AutoModelForCausalLM", "albert": "AlbertForPreTraining"}[architecture_of(config)]
+    if as_json:
+        print_json({"out": str(out), "opened_by": opener})
+        return
     console.print(
         f"wrote {near(out)}: open it with transformers' {opener}.from_pretrained({near(out)!r})"
         " and AutoTokenizer",
@@ -43,6 +47,7 @@ def model_import(
         typer.Argument(metavar="FOLDER", help="A GPT-2 or ALBERT of transformers, or OpenAI's GPT-2."),
     ],
     out: Annotated[Path, typer.Option(help="The folder for the checkpoint, without others yet.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make a checkpoint from a model's files, for webtext generate and the like.
 
@@ -54,4 +59,7 @@ def model_import(
     from model.exchange import import_checkpoint
 
     path = import_checkpoint(folder, out)
-    console.print(f"wrote {near(path)}: try webtext generate {near(out)} --prompt TEXT", markup=False)
+    if as_json:
+        print_json({"checkpoint": str(path)})
+    else:
+        console.print(f"wrote {near(path)}: try webtext generate {near(out)} --prompt TEXT", markup=False)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -13,10 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from pipeline.collect.months import warnings
-from pipeline.fetch.progress import Figures, read_crawl
-from pipeline.fetch.schedule import duration
-from pipeline.fetch.summary import crawl_lines, fetch_lines
-from pipeline.runs import Folder, Manifest, read_sidecar
+from pipeline.fetch.summary import fetch_lines
+from pipeline.live import Live, Lookout, Seen, Tally
+from pipeline.runs import Folder, Manifest
 from pipeline.status import (
     cluster_sizes,
     largest_clusters,
@@ -25,27 +24,10 @@ from pipeline.status import (
     sensitivity,
     waterfall,
 )
-from pipeline.tokenizer.progress import Training, read_training
 from webtext.paths import near
 from webtext.terminal import PlainLines
 
 _POLL_S = 0.5
-
-
-class Seen(NamedTuple):
-    """How far a piece of work is."""
-
-    done: int
-    of: int
-    unit: str
-    rate: str
-    left: str
-    below: tuple[str, ...] = ()
-
-    def line(self) -> str:
-        """All of it in words."""
-        first = (f"{self.done:,} of {self.of:,} {self.unit}", self.rate, self.left)
-        return "; ".join((", ".join(one for one in first if one), *self.below))
 
 
 class StageProgress:
@@ -56,7 +38,13 @@ class StageProgress:
 
     def __call__(self, stage: str, folder: Folder, names: Sequence[str]) -> AbstractContextManager[None]:
         """Watches a stage's folder until the block ends."""
-        return watching(stage, _Tally(stage, folder, names).look, self._console)
+        tally = Tally(stage, folder, names)
+
+        def look() -> Seen:
+            now = time.time()
+            return tally.look(now).seen(now)
+
+        return watching(stage, look, self._console)
 
 
 @contextmanager
@@ -109,73 +97,6 @@ class _StageBar(Progress):
             yield Text(self.below)
 
 
-class _Tally:
-    """What the sidecars in a folder say so far and, of a crawl, the figures that it leaves."""
-
-    def __init__(self, stage: str, folder: Folder, names: Sequence[str]) -> None:
-        self._stage = stage
-        self._folder = folder
-        self._names = set(names)
-        self._seen: dict[str, int] = {}
-        self._started = time.monotonic()
-        self._before: tuple[int, int] | None = None  # parts and records at the start
-
-    def look(self) -> Seen:
-        """Links of a crawl at work, megabytes of a training; parts of anything else."""
-        crawl = read_crawl(self._folder, time.time()) if self._stage == "fetch" else None
-        if crawl is not None and crawl.is_running:
-            return _seen_of(crawl.figures)
-        training = read_training(self._folder) if self._stage == "tokenizer" else None
-        return self._parts() if training is None else seen_of_training(training, time.time())
-
-    def _parts(self) -> Seen:
-        for name in (
-            self._names
-            & {file.removesuffix(".json") for file in self._folder.sizes() if file.endswith(".json")}
-            - self._seen.keys()
-        ):
-            part = read_sidecar(self._folder, name)
-            if part is not None:
-                self._seen[name] = part.counts.num_in if part.counts else 0
-        num, records = len(self._seen), sum(self._seen.values())
-        if self._before is None:
-            self._before = num, records
-        elapsed = time.monotonic() - self._started
-        num_new, records_new = num - self._before[0], records - self._before[1]
-        left = (len(self._names) - num) * elapsed / num_new if num_new else None
-        return Seen(
-            done=num,
-            of=len(self._names),
-            unit="parts",
-            rate=f"{records_new / elapsed:,.0f} records/s" if elapsed > 0 and records_new else "",
-            left="" if left is None else f"about {duration(left)} to go",
-        )
-
-
-def _seen_of(figures: Figures) -> Seen:
-    _, *below = crawl_lines(figures)
-    return Seen(
-        done=figures.done,
-        of=figures.links,
-        unit="links",
-        rate="",
-        left="" if figures.eta_s is None else f"about {duration(figures.eta_s)} to go",
-        below=tuple(below),
-    )
-
-
-def seen_of_training(training: Training, now: float) -> Seen:
-    """How far a training is at ``now``, in seconds of the epoch: how much is read, or how long it learns."""
-    read, merges = training.num_bytes, f"{training.num_merges:,} merges"
-    if training.learning_since is not None:
-        learning = f"learning {merges} for {duration(now - training.learning_since)}"
-        return Seen(round(read / 1e6), round(read / 1e6), "MB read", "", learning)
-    of = max(read, training.of_bytes)
-    rate = read / max(now - training.began, 1e-9)
-    left = f"about {duration((of - read) / rate)} to go, then {merges}" if read else ""
-    return Seen(round(read / 1e6), round(of / 1e6), "MB read", f"{rate / 1e6:,.1f} MB/s", left)
-
-
 class StageLines:
     """Prints a line for each stage that a build has brought to its manifest."""
 
@@ -197,6 +118,11 @@ class StageLines:
             _warn(warnings(manifest.facts), self._console)
 
 
+def status_facts(run: Folder) -> dict[str, Any]:
+    """All that ``show_waterfall`` tells, as ``webtext status --json`` prints it."""
+    return {**read_status(run).to_json(), "live": Lookout(run).look(time.time()).to_json()}
+
+
 def show_waterfall(run: Folder, console: Console) -> None:
     """Prints what became of every record of a run, what other thresholds would keep, and what to mind."""
     status = read_status(run)
@@ -204,9 +130,10 @@ def show_waterfall(run: Folder, console: Console) -> None:
     if status.links_by_max:
         console.print()
         console.print(sensitivity(status))
-    if lines := fetch_lines(status):
-        console.print()
-        console.print("\n".join(lines), markup=False)
+    for lines in (live_lines(Lookout(run).look(time.time())), fetch_lines(status)):
+        if lines:
+            console.print()
+            console.print("\n".join(lines), markup=False)
     if status.evaluation_sets:
         console.print()
         console.print(overlaps(status))
@@ -218,6 +145,17 @@ def show_waterfall(run: Folder, console: Console) -> None:
     if status.warnings:
         console.print()
         _warn(status.warnings, console)
+
+
+def live_lines(live: Live) -> list[str]:
+    """Whether a build is at work, and how far the stages are that it has begun; none where there is neither.
+
+    A crawl has lines of its own.
+    """
+    shown = {name: seen for name, seen in live.seen().items() if live.stages[name].crawl is None}
+    if not live.at_work and not shown:
+        return []
+    return [live.line(), *(f"  {name}: {seen.line()}" for name, seen in shown.items())]
 
 
 def _warn(texts: Iterable[str], console: Console) -> None:

@@ -1,6 +1,6 @@
 """The commands about finished shards."""
 
-import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import InputError
-from webtext.terminal import RunArgument, console, errors
+from webtext.terminal import JsonOption, RunArgument, console, errors, print_json
 
 
 class Format(StrEnum):
@@ -43,7 +43,7 @@ def inspect_shard(
     tokenizer: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What decodes a file that is of no run.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a file of tokens holds: counts, documents decoded, and where each of them came from.
 
@@ -58,7 +58,7 @@ def inspect_shard(
         raise InputError("give --from or --token, not both: a token leads to its own document.")
     found = inspect(file, first=first, count=documents, token=token, tokenizer=tokenizer)
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         console.print(*render(found), sep="\n")
 
@@ -75,6 +75,7 @@ def export(
     split: Annotated[
         list[Split] | None, typer.Option(help="Only this split; more than once for several.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a run's shards for nanoGPT or llm.c, or its documents as JSON lines or Parquet.
 
@@ -89,6 +90,9 @@ def export(
         exported, is_new = export_run(
             Folder(run), form.value, Folder(out), [one.value for one in split or ()]
         )
+    if as_json:
+        print_json({"out": out, "is_new": is_new, **asdict(exported)})
+        return
     for name, num_tokens in exported.tokens.items():
         console.print(f"{name}: {num_tokens:,} tokens of {exported.documents[name]:,} documents")
     if is_new:

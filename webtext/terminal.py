@@ -1,15 +1,18 @@
 """What all commands print on, and the arguments that several of them take."""
 
+import json
 import time
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 _PLAIN_LINE_EVERY_S = 15.0
+_WIDEST = 1_000_000  # columns: no table is cut
 
 
 class PlainLines:
@@ -33,3 +36,24 @@ class PlainLines:
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run directory: a path, or a URI such as s3://bucket/run.")
 ]
+
+
+def _leave_output_to_json(as_json: bool) -> bool:
+    """With --json, standard output is JSON alone: what people are told goes to standard error."""
+    console.stderr = as_json
+    return as_json
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_leave_output_to_json)]
+
+
+def print_whole(what: Iterable[RenderableType]) -> None:
+    """Prints tables; nothing of them is cut in a file or a pipe, which have no width."""
+    printer = console if console.is_terminal else Console(width=_WIDEST)
+    for one in what:
+        printer.print(one)
+
+
+def print_json(value: object) -> None:
+    """Prints what a command has to say as JSON, on standard output."""
+    typer.echo(json.dumps(value, indent=1))

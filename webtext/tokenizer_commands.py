@@ -1,13 +1,15 @@
 """``webtext tokenizer``: train, import and use byte-level BPE tokenizers."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from webtext.terminal import RunArgument, console, errors
+from webtext.terminal import JsonOption, RunArgument, console, errors, print_json
+
+if TYPE_CHECKING:
+    from tokenizer.vocabulary import Vocabulary
 
 tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizers.", no_args_is_help=True)
 
@@ -24,6 +26,7 @@ def tokenizer_train(
     sample_bytes: Annotated[
         int, typer.Option(min=1, max=2_000_000_000, help="About how many bytes of text to train on.")
     ] = 1_000_000_000,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a byte-level BPE on a corpus or on text files.
 
@@ -40,7 +43,7 @@ def tokenizer_train(
         open_texts(inputs), vocab_size=vocab_size, sample_bytes=sample_bytes, console=console
     )
     write_tokenizer(vocabulary, out)
-    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
+    _say_written(vocabulary, out, as_json=as_json)
 
 
 @tokenizer_app.command("import")
@@ -48,6 +51,7 @@ def tokenizer_import(
     vocab: Annotated[Path, typer.Option(help="encoder.json or vocab.json.")],
     merges: Annotated[Path, typer.Option(help="vocab.bpe or merges.txt.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("tokenizer"),
+    as_json: JsonOption = False,
 ) -> None:
     """Import GPT-2's own vocabulary, or another in its form.
 
@@ -56,7 +60,14 @@ def tokenizer_import(
     from tokenizer.files import import_gpt2
 
     vocabulary = import_gpt2(vocab, merges, out)
-    console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
+    _say_written(vocabulary, out, as_json=as_json)
+
+
+def _say_written(vocabulary: "Vocabulary", out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"out": str(out), "vocab_size": vocabulary.vocab_size})
+    else:
+        console.print(f"wrote {out}: {vocabulary.vocab_size:,} ids and the special tokens behind them")
 
 
 @tokenizer_app.command("encode")
@@ -86,7 +97,7 @@ def tokenizer_show(
     sample_bytes: Annotated[
         int, typer.Option(help="About how many bytes of the corpus to measure on.", min=1)
     ] = 100_000_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show how well a run's tokenizer fits its corpus: bytes a token, tokens a word, which ids are used.
 
@@ -105,7 +116,7 @@ def tokenizer_show(
         fit = measure_fit(folder, others, sample_bytes)
     page = write_page(folder, fit)
     if as_json:
-        typer.echo(json.dumps({**fit.to_json(), "page": page}, indent=1))
+        print_json({**fit.to_json(), "page": page})
         return
     console.print(*tables(fit), sep="\n")
     if not others:

@@ -16,6 +16,11 @@ from webtext.terminal import PlainLines
 _SMOOTHED_STEPS = 20  # one small batch's loss says little
 
 
+def is_first_process() -> bool:
+    """Whether this is the one process, or of those that torchrun started the one that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def pretrain_with_progress(
     run: Path, model: ModelSettings, train: TrainSettings, console: Console
 ) -> TrainResult:
@@ -25,7 +30,7 @@ def pretrain_with_progress(
     """
     from model.train import pretrain
 
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         console = Console(quiet=True)
     name = f"{model.architecture} {model.preset_name}"
     with Progress(

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from pipeline.live import seen_of_training
 from pipeline.tokenizer.documents import sample_fraction
 from pipeline.tokenizer.progress import Training
 from tokenizer.train import train
 from tokenizer.vocabulary import MIN_VOCAB_SIZE, Vocabulary
-from webtext.progress import seen_of_training, watching
+from webtext.progress import watching
 from webtext.texts import Corpus, TextFile
 
 

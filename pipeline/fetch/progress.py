@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import pyarrow.fs
-
 from pipeline.runs import Folder
 
 OPEN = "open"  # the folder in fetch's, where what is not finished lies
@@ -131,10 +129,8 @@ def _read(folder: Folder, name: str) -> Figures | None:
 
 def _times(pages: Folder) -> dict[str, float]:
     """The files that there are, and when each was written, in seconds of the epoch."""
-    folder = pages / OPEN
-    selector = pyarrow.fs.FileSelector(folder.path(), allow_not_found=True)
     return {
-        one.base_name: one.mtime.timestamp()
-        for one in folder.filesystem.get_file_info(selector)
-        if one.is_file and one.base_name.startswith("crawl-") and one.base_name.endswith(".json")
+        name: written
+        for name, written in (pages / OPEN).times().items()
+        if name.startswith("crawl-") and name.endswith(".json")
     }

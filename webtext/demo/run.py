@@ -115,6 +115,7 @@ def _conclude(folder: Path, console: Console) -> None:
         f"  tokenizer    {run}/tokenizer/\n"
         f"  checkpoints  {run}/checkpoints/\n"
         "look further with\n"
+        f"  webtext inspect {run}\n"
         f"  webtext status {run}\n"
         f"  webtext verify {run}\n"
         f'  webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
