@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from pipeline.fetch.figures import LATENCIES, LedgerFigures
 from pipeline.fetch.progress import Figures
@@ -16,8 +17,10 @@ def fetch_lines(status: Status) -> list[str]:
     if status.crawl is not None:
         age = duration(status.crawl.age_s)
         old = f"fetch is not running: these figures are {age} old, and `webtext build` goes on from there"
-        first = "fetch is running" if status.crawl.is_running else old
-        return [first, *(f"  {line}" for line in crawl_lines(status.crawl.figures))]
+        figures = status.crawl.figures
+        if status.crawl.is_running:
+            return ["fetch is running", *(f"  {line}" for line in crawl_lines(figures))]
+        return [old, *(f"  {line}" for line in crawl_lines(replace(figures, eta_s=None)))]
     return [] if status.ledger is None else list(_ledger_lines(status.ledger))
 
 
