@@ -26,6 +26,8 @@ from pipeline.errors import InputError, RunError
 
 MANIFEST = "manifest.json"
 
+_TEMPORARY = ".tmp"  # the end of a file's name until it is whole
+
 _COPIED_BYTES = 1 << 20  # at once
 _BUFFER_BYTES = 1 << 20  # of each column, while a table is read
 
@@ -281,6 +283,10 @@ class Folder:
             one.base_name: one.mtime.timestamp() for one in found if one.is_file and one.mtime is not None
         }
 
+    def torn(self) -> set[str]:
+        """The names of files that a kill has left half-written: who alone writes here may delete them."""
+        return {name for name in self.sizes() if name.endswith(_TEMPORARY)}
+
     def read(self, name: str) -> bytes:
         """A whole file; FileNotFoundError if it is not there."""
         with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
@@ -311,7 +317,7 @@ class Folder:
         self.filesystem.create_dir(self.path(), recursive=True)
         local = self.is_local()
         target = self.path(name)
-        temporary = f"{target}.{uuid.uuid4().hex}.tmp" if local else target
+        temporary = f"{target}.{uuid.uuid4().hex}{_TEMPORARY}" if local else target
         stream = self.filesystem.open_output_stream(temporary, compression=None)
         try:
             yield HashingSink(stream)

@@ -110,6 +110,14 @@ def test_building_again_does_nothing(built: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in (built / "run").rglob("manifest.json")}
 
 
+def test_settings_that_a_kill_left_half_written_go(built: Path) -> None:
+    half = built / "run" / f"webtext.toml.{'0' * 32}.tmp"
+    half.write_bytes(b"[collect]\ndum")
+    answer = webtext("build", "webtext.toml", cwd=built)
+    assert answer.returncode == 0, answer.stderr
+    assert not half.exists()
+
+
 def test_force_and_until(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, tmp_path / "copy")
     copy = tmp_path / "copy"

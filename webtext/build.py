@@ -54,6 +54,7 @@ def build(
     with locked(run):
         refuse_while_pending(run)
         described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
+        run.remove(run.torn())
         run.write("webtext.toml", described.encode())
         if force is not None:
             again = run / BY_NAME[force].folder

@@ -269,7 +269,7 @@ def _leftovers(run: Folder, rebased: Mapping[str, Rebased], targets: Targets) ->
         one = rebased.get(stage.name)
         stays = set[str]() if one is None else _names(one.parts)
         if one is not None and one.manifest is not None:
-            stays |= {MANIFEST} | (folder.sizes().keys() - _names(one.before) - _torn(folder))
+            stays |= {MANIFEST} | (folder.sizes().keys() - _names(one.before) - folder.torn())
         gone[stage.folder] = folder.sizes().keys() - stays
     return {folder: sorted(names) for folder, names in gone.items() if names}
 
@@ -277,8 +277,3 @@ def _leftovers(run: Folder, rebased: Mapping[str, Rebased], targets: Targets) ->
 def _names(parts: Mapping[str, Part]) -> set[str]:
     """A stage's parts' files and sidecars."""
     return {f"{name}.json" for name in parts} | {file.name for part in parts.values() for file in part.files}
-
-
-def _torn(folder: Folder) -> set[str]:
-    """What a kill has left of files that were being written."""
-    return {name for name in folder.sizes() if name.endswith(".tmp")}

@@ -63,7 +63,7 @@ def staging(run: Folder) -> StagedFolder:
     """The run as it will be, of which nothing is written yet."""
     unstage(run)
     removed = run / REMOVED
-    removed.remove([name for name in removed.sizes() if name.endswith(".tmp")])  # what a kill has left
+    removed.remove(removed.torn())
     return StagedFolder((run / REMOVED / _STAGING).uri, run)
 
 
