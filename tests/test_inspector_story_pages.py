@@ -272,17 +272,20 @@ def test_a_cluster_by_the_keyboard(browser: Browser, address: str, run: Folder) 
         page.goto(f"{address}/clusters")
         keep_picture(page, "clusters")
         page.keyboard.press("j")
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"**/clusters/{cluster}")
+        with page.expect_navigation(url=f"**/clusters/{cluster}"):  # until its scripts have run
+            page.keyboard.press("Enter")
         assert page.locator("mark").count() == 0  # the first one is the very same
         assert "Every word is the same" in page.locator("main").inner_text()
-        page.keyboard.press("ArrowRight")
+        with page.expect_navigation():
+            page.keyboard.press("ArrowRight")
         page.locator(".left mark").first.wait_for()
-        page.keyboard.press("ArrowRight")
-        page.wait_for_function("!document.getElementById('after')")
+        with page.expect_navigation():
+            page.keyboard.press("ArrowRight")
+        assert page.locator("#after").count() == 0
         assert 0 < len("".join(page.locator(".right mark").all_inner_texts()).split()) < 30
-        page.keyboard.press("ArrowLeft")
-        page.locator("#after").wait_for()
+        with page.expect_navigation():
+            page.keyboard.press("ArrowLeft")
+        assert page.locator("#after").count() == 1
         page.locator(".here a", has_text=COPIES[1]).or_(
             page.locator(".here a", has_text=COPIES[2])
         ).wait_for()
