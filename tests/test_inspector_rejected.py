@@ -16,6 +16,7 @@ from pipeline.filter.rules import RULES
 from pipeline.filter.settings import FilterSettings
 from pipeline.inspector.reasons import Limit, limit, meaning
 from pipeline.inspector.rejected import ROWS_A_PAGE, WITH_ROWS, _Records, read_page, read_reasons
+from pipeline.inspector.tables import read_contents
 from pipeline.inspector.web.rejected import draw
 from pipeline.records import REJECTED, Reason
 from pipeline.runs import Folder, read_manifest
@@ -47,7 +48,7 @@ def tables(made: Folder) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_reasons_are_those_of_the_manifests(made: Folder) -> None:
-    found = read_reasons(made)
+    found = read_reasons(read_contents(made).manifests)
     assert [one.stage for one in found] == [stage.name for stage in COUNTED]
     for one in found:
         manifest = read_manifest(made / BY_NAME[one.stage].folder)
@@ -59,7 +60,8 @@ def test_reasons_are_those_of_the_manifests(made: Folder) -> None:
 
 
 def test_an_unfinished_stage_says_so(tmp_path: Path) -> None:
-    found = {one.stage: one.num_in for one in read_reasons(write_run(tmp_path / "run", 30, "fetch"))}
+    manifests = read_contents(write_run(tmp_path / "run", 30, "fetch")).manifests
+    found = {one.stage: one.num_in for one in read_reasons(manifests)}
     assert found["fetch"] is not None
     assert found["extract"] is None
 
@@ -100,11 +102,11 @@ def test_limits_are_those_in_force(made: Folder) -> None:
 
 def records_of(made: Folder, tables: duckdb.DuckDBPyConnection, stage: str, reason: str, **asked: Any) -> Any:
     with tables.cursor() as cursor:
-        return read_page(cursor, made, stage, reason, **asked)
+        return read_page(cursor, read_contents(made).manifests[stage], reason, **asked)
 
 
 def test_records_are_as_many_as_counted(made: Folder, tables: duckdb.DuckDBPyConnection) -> None:
-    for one in read_reasons(made):
+    for one in read_reasons(read_contents(made).manifests):
         for reason in one.reasons if one.has_rows else ():
             found = records_of(made, tables, one.stage, reason.reason)
             assert found.total == reason.num, (one.stage, reason.reason)

@@ -1,11 +1,15 @@
 """Why records are rejected, in words, and the limits that were in force."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.filter.settings import FilterSettings, rules_in_force
 from pipeline.records import Reason
+
+# A document of which this one is a copy, at the head of what was measured.
+_OTHER = re.compile(r"([0-9a-f]{32})(?: |$)")
 
 _MEANINGS: Mapping[Reason, str] = {
     Reason.BLANK_LINE: "the line is blank",
@@ -146,6 +150,18 @@ def _filter_limit(reason: str, settings: FilterSettings) -> Limit | None:
         if rule.name == reason:
             return (_at_least if rule.at_least else _at_most)(rule.threshold, rule.what, rule.measure)
     return None
+
+
+def split_other(value: str) -> tuple[str | None, str]:
+    """The id of the document of which a rejected one is a copy, if its value names it, and the rest of that.
+
+    >>> split_other("0123456789abcdef0123456789abcdef 0.914")
+    ('0123456789abcdef0123456789abcdef', '0.914')
+    >>> split_other("31 words")
+    (None, '31 words')
+    """
+    other = _OTHER.match(value)
+    return (None, value) if other is None else (other[1], value[other.end() :])
 
 
 def _either(names: Iterable[str]) -> str:

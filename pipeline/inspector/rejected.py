@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,8 +11,7 @@ import duckdb
 from pipeline.filter.rules import RULES
 from pipeline.inspector.reasons import Limit, limit, meaning
 from pipeline.records import Reason
-from pipeline.runs import Folder, Manifest, read_manifest
-from pipeline.stages import BY_NAME
+from pipeline.runs import Manifest
 from pipeline.status import COUNTED, UNITS
 
 WITH_ROWS = ("fetch", "extract", "filter", "dedupe")  # the other stages only count
@@ -103,13 +103,9 @@ class Page:
     histogram: Histogram | None
 
 
-def read_reasons(run: Folder) -> list[StageReasons]:
-    """Every stage's reasons.
-
-    Raises:
-        InputError: A manifest is damaged.
-    """
-    return [_stage_reasons(stage.name, read_manifest(run / stage.folder)) for stage in COUNTED]
+def read_reasons(manifests: Mapping[str, Manifest]) -> list[StageReasons]:
+    """Every stage's reasons, by the manifests of those that are finished."""
+    return [_stage_reasons(stage.name, manifests.get(stage.name)) for stage in COUNTED]
 
 
 def _stage_reasons(stage: str, manifest: Manifest | None) -> StageReasons:
@@ -129,8 +125,7 @@ def _stage_reasons(stage: str, manifest: Manifest | None) -> StageReasons:
 
 def read_page(
     cursor: duckdb.DuckDBPyConnection,
-    run: Folder,
-    stage: str,
+    manifest: Manifest,
     reason: str,
     *,
     value: str | None = None,
@@ -141,20 +136,16 @@ def read_page(
 
     Args:
         cursor: Of the catalogue.
-        run: The run.
-        stage: One of WITH_ROWS.
+        manifest: Of the stage, one of WITH_ROWS.
         reason: One of Reason.
         value: Only those with this value; of languages the code alone.
         order: By value, ascending or descending, or by URL.
         page: From 0.
 
     Raises:
-        InputError: The stage's manifest is damaged.
         duckdb.Error: A table cannot be read.
     """
-    manifest = read_manifest(run / BY_NAME[stage].folder)
-    if manifest is None:
-        return Page(0, (), (), 0, None, None)
+    stage = manifest.stage
     found = limit(stage, reason, manifest.settings)
     # Of a language that is kept it was the detector's doubt.
     is_doubt = reason == Reason.LANGUAGE and value in manifest.settings.get("languages", ())

@@ -1,6 +1,5 @@
 """A document's whole story: who linked it, how it was fetched, and what became of it, stage by stage."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,16 +11,13 @@ from pipeline.filter.settings import FilterSettings
 from pipeline.inspector.catalogue import Catalogue
 from pipeline.inspector.clusters import Member, cluster_of, read_members
 from pipeline.inspector.measures import Measures, judge
-from pipeline.inspector.reasons import limit, meaning
+from pipeline.inspector.reasons import limit, meaning, split_other
 from pipeline.inspector.stored import last_page, part_of, read_document, read_measures
 from pipeline.runs import Manifest
 
 Row = Mapping[str, Any]
 
 _WITH_TEXTS = ("extract", "filter", "dedupe")
-
-# A document of which this one is a copy, at the head of what was measured.
-_OTHER = re.compile(r"([0-9a-f]{32})(?: |$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,16 +221,16 @@ class _Told:
         return self.rejected.get(stage)
 
     def _rejected(self, stage: str, reason: str, value: str) -> Step:
-        other = _OTHER.match(value)
+        other, said = split_other(value)
         asked = limit(stage, reason, self.manifests[stage].settings)
         return Step(
             stage,
             "rejected",
             reason=reason,
             meaning=meaning(reason),
-            said=value if other is None else value[other.end() :],
+            said=said,
             asked="" if asked is None else asked.text,
-            other=other and other[1],
+            other=other,
         )
 
     def _collected(self) -> str | None:

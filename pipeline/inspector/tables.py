@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -23,7 +22,7 @@ from pipeline.records import (
     REJECTED,
     SHARD_DOCUMENTS,
 )
-from pipeline.runs import MANIFEST, Folder, Manifest
+from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME
 
 FORMAT = 1  # of what is made from the tables: raised where older catalogues no longer serve
@@ -179,27 +178,16 @@ def read_contents(run: Folder) -> Contents:
     Raises:
         InputError: A manifest is damaged.
     """
-    found: dict[str, bytes] = {}
-    for name, stage in BY_NAME.items():
-        with suppress(FileNotFoundError):
-            found[name] = (run / stage.folder).read(MANIFEST)
-    manifests: dict[str, Manifest] = {}
-    for name, data in found.items():
-        try:
-            manifests[name] = Manifest.decode(data)
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{(run / BY_NAME[name].folder).uri}/{MANIFEST} is damaged ({error!r}): delete it, and the "
-                "next build writes it anew."
-            ) from error
+    read = {name: read_manifest(run / stage.folder) for name, stage in BY_NAME.items()}
+    manifests = {name: manifest for name, manifest in read.items() if manifest is not None}
     furthest = next((name for name in _DOCUMENTS_OF if name in manifests), None)
     tables = {table.name: table for table in _tables(run, manifests, furthest)}
-    behind = {name: data for name, data in found.items() if name in ("link", furthest)}
-    return Contents(run, manifests, furthest, tables, _digest(found), _digest(behind))
+    digests = {name: manifest.digest() for name, manifest in manifests.items()}
+    behind = {name: digest for name, digest in digests.items() if name in ("link", furthest)}
+    return Contents(run, manifests, furthest, tables, _digest(digests), _digest(behind))
 
 
-def _digest(manifests: Mapping[str, bytes]) -> str:
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in manifests.items()}
+def _digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()
 
 

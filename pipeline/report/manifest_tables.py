@@ -1,16 +1,14 @@
 """Tables of what a stage says of itself, in its manifest and in its parts' sidecars."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.collect.months import months, out_of_line
-from pipeline.runs import Folder, Manifest, read_sidecar
+from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
-
-_SIDECARS_AT_ONCE = 16  # an object store answers each in tens of milliseconds
+from pipeline.status import read_sidecars
 
 POSTS_BY_MONTH = pa.schema(
     {"month": pa.string(), "posts": pa.int64(), "posts_3": pa.int64(), "out_of_line": pa.bool_()}
@@ -50,13 +48,9 @@ def extraction(run: Folder, manifest: Manifest) -> pa.Table:
     """The seconds of work on each of extract's parts; null where the part's sidecar is gone."""
     folder = run / BY_NAME["extract"].folder
     names = [part.name for part in manifest.parts]
-    with ThreadPoolExecutor(_SIDECARS_AT_ONCE) as pool:
-        sidecars = list(pool.map(lambda name: read_sidecar(folder, name), names))
+    seconds = {part.name: part.seconds for part in read_sidecars(folder, names)}
     extractor = _extractor(manifest)
-    rows = [
-        {"part": name, "extractor": extractor, "seconds": None if one is None else one.seconds}
-        for name, one in zip(names, sidecars, strict=True)
-    ]
+    rows = [{"part": name, "extractor": extractor, "seconds": seconds.get(name)} for name in names]
     return pa.Table.from_pylist(rows, EXTRACTION)
 
 

@@ -1,6 +1,6 @@
 """What a request asks for, read with patience; and the tables asked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import duckdb
@@ -14,6 +14,15 @@ def number_of(request: Request, name: str, default: int, least: int, most: int) 
     text = request.query_params.get(name, "").strip()
     number = int(text) if text.removeprefix("-").isdecimal() and len(text) <= 20 else default
     return max(least, min(most, number))
+
+
+def pager(address: Callable[[int], str], page: int, last: int) -> dict[str, str | None]:
+    """Where the pages before and after one are, and its place, as the templates' pager takes them."""
+    return {
+        "before": address(page - 1) if page > 1 else None,
+        "after": address(page + 1) if page < last else None,
+        "place": f"page {page:,} of {last:,}",
+    }
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pipeline.inspector.clusters import (
 )
 from pipeline.inspector.differences import MOST_CHARACTERS, Row, compare
 from pipeline.inspector.stored import find_page, part_of, read_document
-from pipeline.inspector.web.asking import number_of
+from pipeline.inspector.web.asking import number_of, pager
 from pipeline.inspector.web.rendering import inspection_of, render
 
 MEMBERS_A_PAGE = 100
@@ -56,9 +56,7 @@ def clusters(request: Request) -> Response:
         total=total,
         rows=list_clusters(catalogue, order, page - 1) if total else [],
         orders=[(_ORDER_NAMES[one], address(one), one == order) for one in ORDERS],
-        before=address(page=page - 1) if page > 1 else None,
-        after=address(page=page + 1) if page < last else None,
-        place=f"page {page:,} of {last:,}",
+        **pager(lambda other: address(page=other), page, last),
     )
 
 
@@ -87,9 +85,7 @@ def cluster(request: Request) -> Response:
         members=members[first : first + MEMBERS_A_PAGE],
         chosen=chosen,
         neighbours=_neighbours(name, members, chosen),
-        before=address(page - 1) if page > 1 else None,
-        after=address(page + 1) if page < last else None,
-        place=f"page {page:,} of {last:,}",
+        **pager(address, page, last),
         most=MOST_CHARACTERS,
         **_compared(catalogue, members, chosen),
     )

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from pipeline.errors import InputError
 from pipeline.inspector.inspection import Inspection
 from pipeline.inspector.labels import EXPORTS, FOLDER, MAX_NOTE, REMOVE, Conflict, Labelled, parse_names
-from pipeline.inspector.web.asking import asking, number_of
+from pipeline.inspector.web.asking import asking, number_of, pager
 from pipeline.inspector.web.rendering import inspection_of, render
 
 _ROWS_A_PAGE = 50
@@ -45,9 +45,7 @@ def labels(request: Request) -> Response:
         removal=f"/labels/export?{urlencode({'as': 'documents', 'label': REMOVE})}",
         num_to_remove=sum(REMOVE in one.labels for one in every),
         back=address(page),
-        before=address(page - 1) if page > 1 else None,
-        after=address(page + 1) if page < last else None,
-        place=f"page {page:,} of {last:,}",
+        **pager(address, page, last),
     )
 
 

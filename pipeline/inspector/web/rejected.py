@@ -1,6 +1,5 @@
 """The pages of what was rejected: every reason, and the records of one."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.inspector.reasons import meaning
+from pipeline.inspector.reasons import meaning, split_other
 from pipeline.inspector.rejected import (
     ORDERS,
     ROWS_A_PAGE,
@@ -21,16 +20,12 @@ from pipeline.inspector.rejected import (
     read_page,
     read_reasons,
 )
-from pipeline.inspector.web.asking import asking, number_of
+from pipeline.inspector.web.asking import asking, number_of, pager
 from pipeline.inspector.web.rendering import inspection_of, render
 from pipeline.records import Reason
-from pipeline.runs import read_manifest
-from pipeline.stages import BY_NAME
+from pipeline.runs import Manifest
 
 _MAX_PAGE = 1_000_000
-
-# A document of which this one is a copy, at the head of the value.
-_OTHER = re.compile(r"([0-9a-f]{32})( |$)")
 
 # A histogram's drawing, in its own units.
 _WIDTH, _HEIGHT = 640, 120
@@ -39,22 +34,23 @@ _WIDTH, _HEIGHT = 640, 120
 def rejected(request: Request) -> Response:
     """Every reason of every stage; or one reason's records, where the query names it."""
     stage, reason = (request.query_params.get(name) for name in ("stage", "reason"))
+    manifests = inspection_of(request).catalogue.contents.manifests
     if stage is None and reason is None:
-        return render(request, "rejected.html.jinja", stages=read_reasons(inspection_of(request).run))
+        return render(request, "rejected.html.jinja", stages=read_reasons(manifests))
     if stage not in WITH_ROWS or reason not in set(Reason):
         raise HTTPException(404, "No records are kept of such a reason.")
-    return _records(request, stage, reason)
-
-
-def _records(request: Request, stage: str, reason: str) -> Response:
-    inspection = inspection_of(request)
-    if read_manifest(inspection.run / BY_NAME[stage].folder) is None:
+    if stage not in manifests:
         raise HTTPException(404, f"{stage} is not finished: `webtext build` goes on with it.")
+    return _records(request, manifests[stage], reason)
+
+
+def _records(request: Request, manifest: Manifest, reason: str) -> Response:
+    stage = manifest.stage
     value = request.query_params.get("value")
     order: Order = next((one for one in ORDERS if one == request.query_params.get("order")), "value")
     page = number_of(request, "page", 1, 1, _MAX_PAGE)
-    with asking(inspection.catalogue) as cursor:
-        found = read_page(cursor, inspection.run, stage, reason, value=value, order=order, page=page - 1)
+    with asking(inspection_of(request).catalogue) as cursor:
+        found = read_page(cursor, manifest, reason, value=value, order=order, page=page - 1)
     query = {"stage": stage, "reason": reason, **({} if value is None else {"value": value})}
 
     def address(order: Order = order, page: int = 1) -> str:
@@ -76,9 +72,7 @@ def _records(request: Request, stage: str, reason: str) -> Response:
         orders=[(name, address(one), one == order) for one, name in _ORDERS.items()],
         every=f"/rejected?{urlencode({'stage': stage, 'reason': reason})}",
         values=[(name, num, f"{address()}&{urlencode({'value': name})}") for name, num in found.values],
-        before=address(page=page - 1) if page > 1 else None,
-        after=address(page=page + 1) if page < last else None,
-        place=f"page {page:,} of {last:,}",
+        **pager(lambda other: address(page=other), page, last),
     )
 
 
@@ -87,10 +81,8 @@ _ORDERS: dict[Order, str] = {"value": "by value", "-value": "by value, down", "u
 
 def _shown(row: Rejected) -> dict[str, Any]:
     """A row with the document that it is a copy of, and what else its value says."""
-    other = _OTHER.match(row.value)
-    if other is None:
-        return {"id": row.id, "url": row.url, "other": None, "value": row.value}
-    return {"id": row.id, "url": row.url, "other": other[1], "value": row.value[other.end() :]}
+    other, value = split_other(row.value)
+    return {"id": row.id, "url": row.url, "other": other, "value": value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pipeline.inspector.thresholds import coming_back, karma_levels, similarity_
 from pipeline.inspector.trial import PRESETS, Trial, changes, read_trial
 from pipeline.inspector.web.asking import asking
 from pipeline.inspector.web.rendering import inspection_of, render
-from pipeline.runs import Folder, Manifest, read_manifest
+from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
 from pipeline.status import percentage
 
@@ -45,22 +45,21 @@ def what_if_page(request: Request) -> Response:
     """Thresholds in force with forms to try others, and what these would change."""
     inspection = inspection_of(request)
     sent = dict(request.query_params)
-    manifests = {stage: read_manifest(inspection.run / BY_NAME[stage].folder) for stage in _STAGES}
-    filtered = manifests["filter"]
+    manifests = inspection.catalogue.contents.manifests
+    filtered = manifests.get("filter")
     if filtered is not None and "shown" in sent:  # the form says everything: its address only what is tried
         changed = changes(FilterSettings.model_validate(filtered.settings), sent)
         return RedirectResponse(f"/what-if?{urlencode(changed)}#filter", 303)
     return render(
         request,
         "what_if.html.jinja",
-        filter=None if filtered is None else _filter(inspection.run, filtered, manifests["extract"], sent),
+        filter=None
+        if filtered is None
+        else _filter(inspection.run, filtered, manifests.get("extract"), sent),
         presets=PRESETS,
-        karma=_karma(inspection, manifests["link"], sent.get("karma", "")),
-        similarity=_similarity(inspection, manifests["dedupe"], sent.get("similarity", "")),
+        karma=_karma(inspection, manifests.get("link"), sent.get("karma", "")),
+        similarity=_similarity(inspection, manifests.get("dedupe"), sent.get("similarity", "")),
     )
-
-
-_STAGES = ("link", "extract", "filter", "dedupe")
 
 
 def _filter(run: Folder, filtered: Manifest, extract: Manifest | None, sent: Mapping[str, str]) -> _Filter:
