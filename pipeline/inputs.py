@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.object_store import refuse_credentials
 
 _EDGE_BYTES = 1 << 20
 
@@ -15,10 +16,11 @@ def expand(patterns: Iterable[str], setting: str) -> list[str]:
     """The files that the names and globs stand for, each once, in the order of the patterns, then names.
 
     Raises InputError, naming the setting, where there is no pattern, where one matches nothing, where what
-    it names is no file, or where two name the same file.
+    it names is no local file, or where two name the same file.
     """
     found: dict[str, str] = {}
     for pattern in patterns:
+        require_local(pattern, setting)
         names = sorted(glob.glob(pattern, recursive=True)) or [pattern]  # noqa: PTH207 (patterns are absolute)
         for name in names:
             if not Path(name).exists():
@@ -32,6 +34,16 @@ def expand(patterns: Iterable[str], setting: str) -> list[str]:
     if not found:
         raise InputError(f'{setting} names no file: give files or globs, as in ["/data/RS_2019-*.zst"].')
     return list(found)
+
+
+def require_local(path: str, setting: str) -> None:
+    """Raises InputError, naming the setting, for a URI: what a run is made from is read from local disks."""
+    if "://" in path:
+        refuse_credentials(path)
+        raise InputError(
+            f"{setting}: {path} is a URI, and is read from a local disk: copy it there (aws s3 cp), and "
+            "name the copy. Only run.dir and dedupe.against may be URIs."
+        )
 
 
 def file_digest(path: str) -> str:

@@ -6,15 +6,14 @@ readers read what it lists and nothing else.
 """
 
 import hashlib
-import io
 import json
 import os
-import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,12 +22,13 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError, RunError
+from pipeline.hashing_sink import HashingSink
+from pipeline.object_store import in_words, open_filesystem, side_by_side, upload
 
 MANIFEST = "manifest.json"
 
-_TEMPORARY = ".tmp"  # the end of a file's name until it is whole
-
-_COPIED_BYTES = 1 << 20  # at once
+_TEMPORARY = ".tmp"  # the end of a local file's name until it is whole
+_HELD_BYTES = 1 << 23  # of a file that is to go to a store; what is more waits on the local disk
 _BUFFER_BYTES = 1 << 20  # of each column, while a table is read
 
 
@@ -194,62 +194,41 @@ class Manifest:
         return [part for part in self.parts if part.counts is not None]
 
 
-class HashingSink(io.RawIOBase):
-    """A binary file opened for writing that knows its length and SHA-256."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__()
-        self._stream = stream
-        self._hash = hashlib.sha256()
-        self.num_bytes = 0
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Writes all of ``data`` (any buffer); returns its bytes."""
-        view = memoryview(data).cast("B")
-        self._stream.write(view)
-        self._hash.update(view)
-        self.num_bytes += len(view)
-        return len(view)
-
-    def tell(self) -> int:
-        """The bytes written so far."""
-        return self.num_bytes
-
-    def sha256(self) -> str:
-        """Of the bytes written so far, in hex."""
-        return self._hash.hexdigest()
-
-
-@lru_cache(maxsize=16)
-def _open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    if "://" in uri:
-        try:
-            filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{uri} cannot be opened ({error}); give a path, s3://, gs:// or hdfs://."
-            ) from error
-        return filesystem, path
-    return pyarrow.fs.LocalFileSystem(), str(Path(uri).absolute())
+def _open_filesystem(address: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    if "://" in address:
+        return open_filesystem(address)
+    return pyarrow.fs.LocalFileSystem(), str(Path(address).absolute())
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a run: a local path or a URI; cheap to make, pickle and compare."""
+    """A folder of a run: a local path or a URI; cheap to make, pickle and compare.
+
+    What follows a URI's ``?`` are options of its file system (``region=``, ``endpoint_override=``). They
+    stand apart: ``uri`` names the folder, and ``address`` opens it again.
+    """
 
     uri: str
+    options: str = ""
+
+    def __post_init__(self) -> None:
+        if "://" in self.uri and "?" in self.uri:
+            uri, _, options = self.uri.partition("?")
+            object.__setattr__(self, "uri", uri)
+            object.__setattr__(self, "options", options)
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(f"{self.uri.rstrip('/')}/{name}")
+        return Folder(f"{self.uri.rstrip('/')}/{name}", self.options)
+
+    @property
+    def address(self) -> str:
+        """The URI with its options: what makes the same folder again."""
+        return f"{self.uri}?{self.options}" if self.options else self.uri
 
     @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
         """What opens the folder's files."""
-        return _open_filesystem(self.uri)[0]
+        return _open_filesystem(self.address)[0]
 
     def path(self, name: str = "") -> str:
         """The path of a file in the folder, as its file system wants it.
@@ -259,7 +238,7 @@ class Folder:
         """
         if name and not all(map(_is_plain, name.split("/"))):
             raise InputError(f"{self.uri}: {name!r} is not the name of a file in it: do not trust this run.")
-        root = _open_filesystem(self.uri)[1].rstrip("/")
+        root = _open_filesystem(self.address)[1].rstrip("/")
         return f"{root}/{name}" if name else root
 
     def is_local(self) -> bool:
@@ -267,21 +246,29 @@ class Folder:
         return isinstance(self.filesystem, pyarrow.fs.LocalFileSystem)
 
     def sizes(self) -> dict[str, int]:
-        """The names of the files in the folder and their bytes; empty if there is no such folder."""
-        selector = pyarrow.fs.FileSelector(self.path(), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        return {one.base_name: one.size for one in found if one.is_file}
+        """The names of the files in the folder and their bytes; empty if there is no such folder.
+
+        An object store's listing may be older than what it holds: see :meth:`size`.
+        """
+        return {one.base_name: one.size for one in self._listed()}
+
+    def size(self, name: str) -> int | None:
+        """The bytes of a file, asked for by its name; None if it is not there."""
+        with in_words(self.uri):
+            info = self.filesystem.get_file_info(self.path(name))
+        return info.size if info.is_file else None
 
     def times(self) -> dict[str, float]:
         """The names of the files in the folder and when each was written, in seconds of the epoch.
 
         Those of which the file system does not know it are left out.
         """
+        return {one.base_name: one.mtime.timestamp() for one in self._listed() if one.mtime is not None}
+
+    def _listed(self) -> list[pyarrow.fs.FileInfo]:
         selector = pyarrow.fs.FileSelector(self.path(), allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        return {
-            one.base_name: one.mtime.timestamp() for one in found if one.is_file and one.mtime is not None
-        }
+        with in_words(self.uri):
+            return [one for one in self.filesystem.get_file_info(selector) if one.is_file]
 
     def torn(self) -> set[str]:
         """The names of files that a kill has left half-written: who alone writes here may delete them."""
@@ -289,21 +276,28 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """A whole file; FileNotFoundError if it is not there."""
-        with self.filesystem.open_input_stream(self.path(name), compression=None) as stream:
+        with (
+            in_words(self.uri),
+            self.filesystem.open_input_stream(self.path(name), compression=None) as stream,
+        ):
             return bytes(stream.read())
 
-    def open(self, name: str) -> pa.NativeFile:
-        """A file opened for reading at any position; FileNotFoundError if it is not there."""
-        return self.filesystem.open_input_file(self.path(name))
+    def open(self, name: str) -> AbstractContextManager[pa.NativeFile]:
+        """A file opened for reading at any position; FileNotFoundError if it is not there.
+
+        It is for ``with``: in the block too what a store answers is told in words.
+        """
+        with in_words(self.uri):
+            return _reading(self.uri, self.filesystem.open_input_file(self.path(name)))
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet table in the folder."""
-        with self.open(name) as stream:
+        """A Parquet table in the folder; a pyarrow exception with the file's name where it is damaged."""
+        with self.open(name) as stream, damage_named(f"{self.uri}/{name}"):
             return pq.read_table(stream, columns=columns)
 
     def read_batches(self, name: str, columns: list[str], num_rows: int) -> Iterator[pa.RecordBatch]:
         """A Parquet table in the folder, ``num_rows`` at a time, in little memory whatever its row groups."""
-        with self.open(name) as stream:
+        with self.open(name) as stream, damage_named(f"{self.uri}/{name}"):
             # Both options are needed, or a whole column of a row group is held.
             file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES, pre_buffer=False)
             yield from file.iter_batches(num_rows, columns=columns, use_threads=False)
@@ -312,24 +306,28 @@ class Folder:
     def writing(self, name: str) -> Iterator[HashingSink]:
         """Opens a file that appears under ``name``, whole, when the block ends without an exception.
 
-        Locally that is a rename of a synced file; an object store shows an object only once it is complete.
+        Locally that is a rename of a synced file. To a store nothing is sent before the file is complete.
         """
+        if not self.is_local():
+            with tempfile.SpooledTemporaryFile(_HELD_BYTES) as file:
+                yield HashingSink(file)
+                file.seek(0)
+                with in_words(self.uri):
+                    upload(file, self.filesystem, self.path(name))
+            return
         self.filesystem.create_dir(self.path(), recursive=True)
-        local = self.is_local()
         target = self.path(name)
-        temporary = f"{target}.{uuid.uuid4().hex}{_TEMPORARY}" if local else target
-        stream = self.filesystem.open_output_stream(temporary, compression=None)
+        temporary = Path(f"{target}.{uuid.uuid4().hex}{_TEMPORARY}")
+        stream = self.filesystem.open_output_stream(str(temporary), compression=None)
         try:
             yield HashingSink(stream)
         except BaseException:
-            if local:  # elsewhere what is left has no sidecar, and so does not count
-                stream.close()
-                Path(temporary).unlink(missing_ok=True)
+            stream.close()
+            temporary.unlink(missing_ok=True)
             raise
         stream.close()
-        if local:
-            _sync(Path(temporary))
-            Path(temporary).replace(target)
+        _sync(temporary)
+        temporary.replace(target)
 
     def write(self, name: str, data: bytes) -> File:
         """Writes a small file whole."""
@@ -347,18 +345,28 @@ class Folder:
                 path.replace(self.path(name))
             else:
                 file.seek(0)
-                with self.writing(name) as sink:
-                    shutil.copyfileobj(file, sink, _COPIED_BYTES)
+                with in_words(self.uri):
+                    upload(file, self.filesystem, self.path(name))
                 path.unlink()
         return File(name, size, num_rows, sha256)
 
     def remove(self, names: Iterable[str]) -> None:
         """Removes files; those already gone are no error."""
-        for name in names:
-            try:
+        for _ in side_by_side(self._remove, names, is_local=self.is_local()):
+            continue
+
+    def _remove(self, name: str) -> None:
+        try:
+            with in_words(self.uri):
                 self.filesystem.delete_file(self.path(name))
-            except FileNotFoundError:
-                continue
+        except FileNotFoundError:
+            return
+
+
+@contextmanager
+def _reading(uri: str, stream: pa.NativeFile) -> Iterator[pa.NativeFile]:
+    with in_words(uri), stream:
+        yield stream
 
 
 def _sync(path: Path) -> None:
@@ -434,14 +442,42 @@ def read_sidecar(folder: Folder, name: str) -> Part | None:
 def finished(folder: Folder, fingerprints: Mapping[str, str]) -> dict[str, Part]:
     """The parts (name → fingerprint) that are done: sidecar, fingerprint and the files' sizes are right."""
     sizes = folder.sizes()
-    done = {}
-    for name, fingerprint in fingerprints.items():
-        part = read_sidecar(folder, name) if f"{name}.json" in sizes else None
-        if part is None or part.fingerprint != fingerprint:
-            continue
-        if all(sizes.get(one.name) == one.bytes for one in part.files):
-            done[name] = part
-    return done
+    # A store may have sidecars that it does not list yet.
+    is_local = folder.is_local()
+    names = [name for name in fingerprints if f"{name}.json" in sizes or not is_local]
+    found = side_by_side(partial(read_sidecar, folder), names, is_local=is_local)
+    parts = [part for part in found if part is not None and part.fingerprint == fingerprints.get(part.name)]
+    whole = side_by_side(lambda part: are_there(folder, sizes, part.files), parts, is_local=is_local)
+    return {part.name: part for part, is_whole in zip(parts, whole, strict=True) if is_whole}
+
+
+@contextmanager
+def damage_named(path: str) -> Iterator[None]:
+    """Has pyarrow's complaints of what is read in the block name the file and what to do."""
+    try:
+        yield
+    except pa.ArrowMemoryError:  # there is nothing wrong with the file
+        raise
+    except pa.ArrowException as error:
+        said = str(error).rstrip(".")
+        raise type(error)(
+            f"{path} is damaged ({said}). `webtext verify` names all that is; what is removed is made anew."
+        ) from error
+
+
+def true_size(folder: Folder, sizes: Mapping[str, int], name: str, expected: int | None = None) -> int | None:
+    """The bytes of a file, None if it is not there; None is expected where any size is right.
+
+    ``sizes`` lists the folder. Where the file is not in it, or not as expected, a store is asked for it.
+    """
+    size = sizes.get(name)
+    is_doubtful = size is None or expected not in {None, size}
+    return folder.size(name) if is_doubtful and not folder.is_local() else size
+
+
+def are_there(folder: Folder, sizes: Mapping[str, int], files: Iterable[File]) -> bool:
+    """Whether files are there in their sizes."""
+    return all(true_size(folder, sizes, file.name, file.bytes) == file.bytes for file in files)
 
 
 def read_manifest(folder: Folder) -> Manifest | None:

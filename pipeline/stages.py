@@ -9,12 +9,22 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config import deciding, settings_digest
 from pipeline.errors import InputError, RunError
-from pipeline.runs import MANIFEST, Counts, Folder, Manifest, Part, finished, read_manifest
+from pipeline.runs import (
+    MANIFEST,
+    Counts,
+    Folder,
+    Manifest,
+    Part,
+    are_there,
+    finished,
+    read_manifest,
+    true_size,
+)
 
 VERSION = "0.1.0"
 
@@ -66,6 +76,14 @@ class Job:
     def folder_of(self, stage: str) -> Folder:
         """Where an earlier stage has written."""
         return self.run / BY_NAME[stage].folder
+
+    def for_workers(self) -> "Job":
+        """The job as the pipeline carries it: of its inputs the counts, settings and facts.
+
+        Their parts, of which there may be many thousands, are the plan's to look at, and not a worker's.
+        """
+        inputs = {name: replace(manifest, parts=()) for name, manifest in self.inputs.items()}
+        return replace(self, inputs=inputs)
 
     def fingerprint(self, *inputs: str) -> str:
         """The digest of this stage's format and settings with what a part, or the stage, is made from."""
@@ -156,6 +174,16 @@ def standing(job: Job) -> Manifest | None:
     return _standing(job.folder, _identity(job, plan_of(job))[1])
 
 
+def forget(folder: Folder) -> None:
+    """Removes all files of a stage, those with them that a store does not list yet."""
+    try:
+        manifest = read_manifest(folder)
+    except InputError:
+        manifest = None
+    known = [part.name for part in manifest.parts] if manifest else read_plan(folder) or []
+    folder.remove({MANIFEST, PLAN, *folder.sizes(), *(f"{name}.json" for name in known)})
+
+
 def commit(job: Job, plan: Plan) -> Manifest:
     """Writes a stage's manifest from the sidecars of its parts.
 
@@ -185,7 +213,8 @@ def _standing(folder: Folder, fingerprint: str) -> Manifest | None:
         return None
     sizes = folder.sizes()
     for part in manifest.parts:
-        if f"{part.name}.json" not in sizes or any(sizes.get(one.name) != one.bytes for one in part.files):
+        has_sidecar = true_size(folder, sizes, f"{part.name}.json") is not None
+        if not has_sidecar or not are_there(folder, sizes, part.files):
             return None
     return manifest
 

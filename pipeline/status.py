@@ -13,6 +13,7 @@ from pipeline.dedupe.figures import ClusterFigures
 from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
+from pipeline.object_store import require_bucket
 from pipeline.plain_table import bar, plain_table
 from pipeline.runs import MANIFEST, Counts, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
@@ -181,8 +182,9 @@ def _by_least_karma(facts: Mapping[str, Any], name: str) -> dict[int, int]:
 
 def require_run(run: Folder) -> None:
     """Raises InputError, telling what to do, unless the folder holds a run."""
-    if "webtext.toml" in run.sizes() or any((run / stage.folder).sizes() for stage in STAGES):
+    if run.size("webtext.toml") is not None or any((run / stage.folder).sizes() for stage in STAGES):
         return
+    require_bucket(run.uri, run.filesystem, run.path())
     raise InputError(
         f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote (run.dir in its "
         "settings file), or start the run with `webtext build`."

@@ -31,7 +31,7 @@ from pipeline.recount_clusters import recount_clusters
 from pipeline.recount_shards import recount_shard, recount_splits
 from pipeline.remove.check import find_remains
 from pipeline.remove.tombstones import read_tombstones
-from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_manifest, read_sidecar
+from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_sidecar, true_size
 from pipeline.shard.split import SPLIT_COLUMNS
 from pipeline.stages import STAGES, Stage, total_facts
 from pipeline.status import require_run
@@ -99,7 +99,8 @@ def verify(run: Folder, *, on_progress: Progress | None = None) -> list[Problem]
         on_progress: Told how many bytes have been read of how many there are to read.
 
     Raises:
-        InputError: There is no run, or none of its stages is finished.
+        InputError: There is no run, none of its stages is finished, or the store does not let it be read.
+        RunError: The store cannot be reached, or fails: nothing is said of its files.
     """
     require_run(run)
     problems: list[Problem] = []
@@ -153,13 +154,14 @@ def _read_manifests(run: Folder, problems: list[Problem]) -> dict[str, _Finished
     for stage in STAGES:
         folder = run / stage.folder
         try:
-            manifest = read_manifest(folder)
-            if manifest is None:
-                continue
-            if manifest.encode() != folder.read(MANIFEST) or manifest.stage != stage.name:
+            data = folder.read(MANIFEST)
+            manifest = Manifest.decode(data)
+            if manifest.encode() != data or manifest.stage != stage.name:
                 problems.append(_damage(folder, MANIFEST, "is not as it was written"))
-        except (InputError, *_DAMAGE) as error:
-            problems.append(_damage(folder, MANIFEST, f"cannot be read ({error})"))
+        except FileNotFoundError:
+            continue
+        except _DAMAGE as error:
+            problems.append(_damage(folder, MANIFEST, f"cannot be read ({error!r})"))
             continue
         stages[stage.name] = _Finished(run, stage, manifest)
     return stages
@@ -206,10 +208,11 @@ def _check_files(one: _Finished, count: _Bytes) -> Iterator[Problem]:
     """Presence, size, SHA-256 and, of Parquet, rows; the first that is wrong with a file."""
     sizes = one.folder.sizes()
     for file in one.files():
-        if file.name not in sizes:
+        size = true_size(one.folder, sizes, file.name, file.bytes)
+        if size is None:
             yield one.damage(file.name, "is missing")
-        elif sizes[file.name] != file.bytes:
-            yield one.damage(file.name, f"has {sizes[file.name]:,} bytes instead of {file.bytes:,}")
+        elif size != file.bytes:
+            yield one.damage(file.name, f"has {size:,} bytes instead of {file.bytes:,}")
         else:
             what = _check_file(one.folder, file, count)
             if what:

@@ -92,7 +92,7 @@ def serving(site: Site, address: str = "127.0.0.1") -> Iterator[Site]:
         yield site
 
 
-def make_job(root: Path, parts: Sequence[Sequence[str]], settings: FetchSettings) -> Job:
+def make_job(root: Path | str, parts: Sequence[Sequence[str]], settings: FetchSettings) -> Job:
     """A fetch job over links parts with these URLs."""
     run = Folder(str(root))
     written = []

@@ -107,7 +107,7 @@ def test_corruption_costs_nothing_before_it(tmp_path: Path, suffix: str) -> None
     lines, damaged = until_damage(path)
     chunks: list[bytes] = []
     with Path(path).open("rb") as file, pytest.raises(Damaged):
-        chunks.extend(dumps._chunks(file, suffix, careful_from=0))
+        chunks.extend(dumps.unpack_file(file, suffix, careful_from=0))
     slowly = b"".join(chunks)
     assert damaged.offset is not None
     assert damaged.offset >= len(slowly) > 0

@@ -88,7 +88,7 @@ def test_groups_and_passes_do_not_show_in_the_bytes(
     assert final_files(divided) == final_files(whole)
     assert [part.facts for part in divided.counted()] == [part.facts for part in whole.counted()]
     assert divided.counts == whole.counts
-    with pa.ipc.open_file((run / "links").open("dealt-00000.arrow")) as file:
+    with (run / "links").open("dealt-00000.arrow") as stream, pa.ipc.open_file(stream) as file:
         assert file.num_record_batches % 15 == 0, "each of 15 groups has a batch in every piece of the table"
         assert file.num_record_batches > 15
 

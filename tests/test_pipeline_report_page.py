@@ -14,8 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from playwright.sync_api import Browser
 
+from pipeline.report import extract_audit_page, vocabulary_page
 from pipeline.report.charts import CHARTS
 from pipeline.report.comparison import CORPORA, SOURCES, Comparison, compare
+from pipeline.report.files import FILES
 from pipeline.report.page import draw, render_page, write_report
 from pipeline.report.queries import QUERIES, SECTIONS
 from pipeline.report.rendering import show_value
@@ -106,6 +108,12 @@ def test_the_page_stands_by_itself(page: str) -> None:
     assert max(tags.ids.values()) == 1
     for link in tags.links:
         assert link.removeprefix("#") in tags.ids or link in {source.url for source in SOURCES.values()}
+
+
+def test_a_removal_knows_the_names_of_all_that_may_quote_texts(run: Folder) -> None:
+    files = (run / "report").sizes().keys()
+    assert {name for name in files if not name.startswith("model-")} <= FILES
+    assert {extract_audit_page.PAGE, vocabulary_page.PAGE, vocabulary_page.NUMBERS} <= FILES
 
 
 def test_the_contents_name_every_section(page: str) -> None:

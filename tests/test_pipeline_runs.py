@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +123,21 @@ def test_a_folder_may_be_a_uri(tmp_path: Path) -> None:
     assert folder.read_table("part-00000.parquet").num_rows == 3
     folder.remove(["part-00000.json", "was-never-there"])
     assert "part-00000.json" not in folder.sizes()
+
+
+def test_a_damaged_table_is_named(run: Folder) -> None:
+    run.write("part-00000.parquet", bytes(100))
+    with pytest.raises(pa.ArrowInvalid, match=r"/part-00000\.parquet is damaged \(.*Parquet magic bytes"):
+        run.read_table("part-00000.parquet")
+    with pytest.raises(pa.ArrowInvalid, match=r"/part-00000\.parquet is damaged \(.*Parquet magic bytes"):
+        list(run.read_batches("part-00000.parquet", ["id"], 10))
+
+
+def test_a_table_is_not_damaged_for_want_of_memory(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 9 failed")
+
+    write_part(run)
+    monkeypatch.setattr(pq, "read_table", fail)
+    with pytest.raises(pa.ArrowMemoryError, match=r"^malloc of size 9 failed$"):
+        run.read_table("part-00000.parquet")

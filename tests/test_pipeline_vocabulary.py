@@ -1,6 +1,7 @@
 """The stage that trains the tokenizer on the corpus."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, Manifest
+from pipeline.stages import BY_NAME, Job, Planned
 from pipeline.tokenizer.progress import Training, read_training
+from pipeline.tokenizer.train import _train
 from tests.conftest import RunStage
 from tests.document_parts import document, table, write_parts
 from tokenizer.config import TokenizerSettings
@@ -123,3 +126,7 @@ def test_an_empty_corpus_is_an_error_that_says_where_to_look(run: Folder, run_st
     empty = write_parts(run, "dedupe", [table([], CORPUS)])
     with pytest.raises(InputError, match="nothing to train a tokenizer on: webtext status"):
         run_stage("tokenizer", TokenizerSettings(vocab_size=300), dedupe=empty)
+    remote = Folder("s3://bucket/run?endpoint_override=localhost:9000&scheme=http")
+    job = Job(BY_NAME["tokenizer"], remote, TokenizerSettings(), {"dedupe": empty})
+    with pytest.raises(InputError, match=re.escape(f"webtext status '{remote.address}' shows")):
+        _train(job, Planned("vocabulary", "print"))

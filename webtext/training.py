@@ -10,7 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model.config import ModelSettings, TrainSettings
 from model.log import StepReport, TrainResult, describe
-from webtext.paths import near
+from pipeline.errors import InputError
+from pipeline.object_store import refuse_credentials
+from webtext.paths import near, refuse_uri
 from webtext.terminal import PlainLines
 
 _SMOOTHED_STEPS = 20  # one small batch's loss says little
@@ -19,6 +21,19 @@ _SMOOTHED_STEPS = 20  # one small batch's loss says little
 def is_first_process() -> bool:
     """Whether this is the one process, or of those that torchrun started the one that speaks."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def local_run(run: str, train: TrainSettings) -> Path:
+    """The run to train on. Raises InputError where it, or where checkpoints go, is on no local disk."""
+    if "://" in run:
+        refuse_credentials(run)
+        raise InputError(
+            f"{run}: training maps shards into memory, and so wants them on a local disk. Copy the run's "
+            "shards/ and tokenizer/ to a folder here (aws s3 cp --recursive), and name it: --run DIR."
+        )
+    if train.dir is not None:
+        refuse_uri(train.dir)
+    return Path(run)
 
 
 def pretrain_with_progress(

@@ -24,7 +24,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd  # the same, before it came into the standard library
 
-__all__ = ["PACKINGS", "Damaged", "open_unpacked", "read_lines", "unpack", "zstd"]
+__all__ = ["PACKINGS", "Damaged", "open_unpacked", "read_lines", "unpack", "unpack_file", "zstd"]
 
 _MAX_LINE_BYTES = 1 << 24
 _PACKED_BYTES = 1 << 16
@@ -158,7 +158,7 @@ def unpack(path: str) -> Iterator[bytes]:
     offset = 0
     with Path(path).open("rb") as file:
         try:
-            for chunk in _chunks(file, Path(path).suffix):
+            for chunk in unpack_file(file, Path(path).suffix):
                 yield chunk
                 offset += len(chunk)
         except Damaged:
@@ -168,11 +168,14 @@ def unpack(path: str) -> Iterator[bytes]:
         # A decompressor that fails keeps what it had unpacked in the same step: go to the place again, and
         # over it byte by byte.
         file.seek(0)
-        yield from _without_first(_chunks(file, Path(path).suffix, careful_from=near), offset)
+        yield from _without_first(unpack_file(file, Path(path).suffix, careful_from=near), offset)
 
 
-def _chunks(file: BinaryIO, suffix: str, *, careful_from: int = sys.maxsize) -> Iterator[bytes]:
-    """The content in chunks; from the packed offset ``careful_from`` on, packed bytes are taken singly."""
+def unpack_file(file: BinaryIO, suffix: str, *, careful_from: int = sys.maxsize) -> Iterator[bytes]:
+    """The content from where the file stands, in chunks; behind ``careful_from`` packed bytes go singly.
+
+    Raises Damaged as :func:`unpack` does, but not for every byte before.
+    """
     if suffix not in _UNPACKERS:
         while chunk := file.read(_UNPACKED_BYTES):
             yield chunk

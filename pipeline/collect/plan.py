@@ -26,7 +26,7 @@ def plan(job: Job) -> Plan:
         ask(settings.reddit, os.environ)
         if settings.reddit.dump not in dumps:  # a glob may name it too
             dumps.append(settings.reddit.dump)
-    sources = [*((path, _kind(path)) for path in dumps), *((path, "list") for path in lists)]
+    sources = [*((path, kind_of(path)) for path in dumps), *((path, "list") for path in lists)]
     digests = _digests([path for path, _ in sources])
     parts = []
     for index, (path, kind) in enumerate(sources):
@@ -62,7 +62,8 @@ def _named(patterns: tuple[str, ...], setting: str) -> list[str]:
     return expand(patterns, setting) if patterns else []
 
 
-def _kind(path: str) -> str:
+def kind_of(path: str) -> str:
+    """Whether a source that is no list is a "dump" or a "table", by its name."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in PACKINGS]
     return "table" if suffixes and suffixes[-1] in (".csv", ".parquet") else "dump"
 

@@ -47,7 +47,7 @@ def collect_part(job: Job, part: Planned) -> None:
         try:
             for batch in judge_all(_rows(part, settings, rules), rules):
                 kept = [one for one in batch.kept if not removed.covers(one.key, one.url)]
-                table.write_table(_table(kept))
+                table.write_table(table_of(kept))
                 num_kept += len(kept)
                 rejected += batch.rejected() + Counter({str(Reason.OPT_OUT): len(batch.kept) - len(kept)})
                 if kind != "list":  # a list's scores are all the same
@@ -87,7 +87,8 @@ def _complaint(path: str, damage: Damaged, num_rows: int) -> str:
     )
 
 
-def _table(kept: Sequence[Submission]) -> pa.Table:
+def table_of(kept: Sequence[Submission]) -> pa.Table:
+    """Submissions as the stage writes them."""
     columns = {
         "key": [one.key for one in kept],
         "domain_hash": [domain_hash(one.domain) for one in kept],

@@ -69,7 +69,7 @@ def read_corpora(job: Job) -> list[Corpus]:
 def _read_corpus(job: Job, uri: str) -> Corpus:
     run = Folder(uri)
     folder = run / BY_NAME["dedupe"].folder
-    if run.path() == job.run.path():
+    if run.path() == job.run.path() and run.filesystem.equals(job.run.filesystem):
         raise InputError(f"dedupe.against names the run itself ({uri}): take it out.")
     manifest = read_manifest(folder)
     if manifest is None:

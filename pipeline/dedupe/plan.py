@@ -72,7 +72,7 @@ def _known(job: Job) -> tuple[list[Planned], dict[str, str]]:
             spec = {
                 "step": KNOW,
                 "run": corpus.name,
-                "folder": corpus.folder.uri,
+                "folder": corpus.folder.address,
                 "signed": signed,
                 "documents": documents,
                 "num_documents": num_documents,
@@ -81,7 +81,7 @@ def _known(job: Job) -> tuple[list[Planned], dict[str, str]]:
     for run in (job.run, *(corpus.run for corpus in corpora)):
         if digest := removed_digest(run):
             inputs[f"{REMOVED} {len(inputs) + 1}"] = digest
-            spec = {"step": KNOW, "run": REMOVED, "folder": run.uri, "num_documents": 0}
+            spec = {"step": KNOW, "run": REMOVED, "folder": run.address, "num_documents": 0}
             known.append(_planned_known(job, len(known), digest, spec))
     return known, inputs
 

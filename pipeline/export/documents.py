@@ -17,8 +17,9 @@ from isal import isal_zlib
 
 from pipeline.errors import InputError, RunError
 from pipeline.export.source import Source, check_sizes, finished_stage
+from pipeline.hashing_sink import HashingSink
 from pipeline.records import CORPUS, SHARD_DOCUMENTS
-from pipeline.runs import File, Folder, HashingSink
+from pipeline.runs import File, Folder
 from pipeline.stages import BY_NAME
 
 _FROM_CORPUS = (

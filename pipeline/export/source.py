@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import InputError, RunError
 from pipeline.remove.removal import refuse_while_pending
-from pipeline.runs import File, Folder, Manifest
+from pipeline.runs import File, Folder, Manifest, true_size
 from pipeline.shard.split import SPLITS
 from pipeline.stages import BY_NAME
 from pipeline.status import require_run, require_stage
@@ -110,7 +110,7 @@ def _tokenizer_files(run: Folder, made_by: str) -> dict[str, bytes]:
     """The tokenizer's files by name; InputError unless they are whole and ``made_by`` is their SHA-256."""
     folder = run / BY_NAME["tokenizer"].folder
     listed = {file.name: file for part in finished_stage(run, "tokenizer").parts for file in part.files}
-    found = {name: folder.read(name) for name in folder.sizes() if name in listed}
+    found = {name: data for name in listed if (data := _read(folder, name)) is not None}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
     if digests.get(TOKENIZER_JSON, made_by) != made_by:
         raise InputError(
@@ -127,6 +127,13 @@ def _tokenizer_files(run: Folder, made_by: str) -> dict[str, bytes]:
     return found
 
 
+def _read(folder: Folder, name: str) -> bytes | None:
+    try:
+        return folder.read(name)
+    except FileNotFoundError:
+        return None
+
+
 def finished_stage(run: Folder, stage: str) -> Manifest:
     """The manifest of a finished stage; InputError, naming the command that finishes it, if it is not."""
     return require_stage(
@@ -141,7 +148,7 @@ def check_sizes(folder: Folder, files: list[File]) -> None:
     """Raises InputError unless all files are there with their bytes."""
     sizes = folder.sizes()
     for file in files:
-        size = sizes.get(file.name)
+        size = true_size(folder, sizes, file.name, file.bytes)
         if size != file.bytes:
             has = "is missing" if size is None else f"has {size:,} bytes, and {file.bytes:,} by its manifest"
             raise InputError(

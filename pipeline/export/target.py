@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from pipeline.errors import InputError
-from pipeline.runs import MANIFEST, File, Folder
+from pipeline.runs import MANIFEST, File, Folder, are_there
 
 UNFINISHED = "export-unfinished.json"
 """The mark: it is written first and goes last."""
@@ -73,10 +73,10 @@ def begin(out: Folder, export: Export) -> Export | None:
         InputError: The folder holds anything else than the halves of an unfinished export.
     """
     sizes = _sizes(out)
-    present = _present(out) if MANIFEST in sizes else None
+    present = _present(out) if MANIFEST in sizes or not out.is_local() else None
     if present is not None and present.is_of(export):
         for file in present.files:
-            if sizes.get(file.name) != file.bytes:
+            if not are_there(out, sizes, [file]):
                 raise InputError(
                     f"{out.uri}/{file.name} is missing or is not as this export has written it: remove the "
                     "folder, and export again."
@@ -88,7 +88,7 @@ def begin(out: Folder, export: Export) -> Export | None:
             f"{out.uri} holds another export ({present.form}, {', '.join(present.tokens)} of {present.run}): "
             "name another folder, or remove that one first."
         )
-    if sizes and UNFINISHED not in sizes:
+    if sizes and UNFINISHED not in sizes and out.size(UNFINISHED) is None:  # it may not be listed yet
         raise InputError(
             f"{out.uri} is not empty (it has {min(sizes)}): name a new or an empty folder to export to."
         )
@@ -113,5 +113,5 @@ def _sizes(out: Folder) -> dict[str, int]:
 def _present(out: Folder) -> Export | None:
     try:
         return Export.decode(out.read(MANIFEST))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # another's manifest.json, and so a file like any other
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # none, or another's manifest.json, and so a file like any other

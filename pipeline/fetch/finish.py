@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from pipeline.fetch import cdxj, ledger
 from pipeline.fetch.ledger import LEDGER_SUFFIX, Entry
-from pipeline.fetch.spool import Line, OpenPart
+from pipeline.fetch.spool import Line, OpenPart, settle
 from pipeline.runs import Part, PartWriter
 from pipeline.stages import Job
 
@@ -44,7 +44,7 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
         seconds=seconds + (0.0 if base is None else base.seconds),
         facts=ledger.facts(last),
     )
-    part.remove()
+    settle(job.folder, part)
     if base is not None:
         job.folder.remove(file.name for file in base.files if file not in kept)
 

@@ -7,7 +7,7 @@ from pipeline import urls
 from pipeline.config import FetchSettings
 from pipeline.errors import InputError
 from pipeline.fetch.indexes import source_digest
-from pipeline.fetch.spool import directory, read_header
+from pipeline.fetch.spool import directory, read_header, recall
 from pipeline.inputs import expand
 from pipeline.runs import File, Part, finished
 from pipeline.stages import Job, Plan, Planned, part_name
@@ -36,6 +36,7 @@ def plan(job: Job) -> Plan:
 
 def _needed_by_retries(job: Job, parts: Sequence[Planned]) -> frozenset[str]:
     """The files of parts that are being tried again: they are the new parts' too."""
+    recall(job.folder, [part.name for part in parts])
     folder = directory(job.folder)
     headers = [(part, read_header(folder, part.name)) for part in parts]
     again = {part.name: part.fingerprint for part, header in headers if header and header.base}

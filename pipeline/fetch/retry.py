@@ -72,7 +72,6 @@ def reopen(pages: Folder, reasons: Collection[Reason], source: str = "web") -> i
         InputError: The stage is not finished.
     """
     manifest = _finished(pages)
-    folder = spool.directory(pages)
     due_by_part = {part.name: _due(pages, part, reasons) for part in manifest.counted()}
     opened = [part for part in manifest.counted() if due_by_part[part.name]]
     for part in opened:
@@ -84,7 +83,7 @@ def reopen(pages: Folder, reasons: Collection[Reason], source: str = "web") -> i
             due=dict(due_by_part[part.name]),
             source=source,
         )
-        spool.begin(folder, part.name, header)
+        spool.begin_again(pages, part.name, header)
     if opened:  # the manifest first: with it, a build would take the stage for finished
         pages.remove([MANIFEST, *(f"{part.name}.json" for part in opened)])
     return sum(map(len, due_by_part.values()))

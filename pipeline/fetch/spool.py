@@ -5,18 +5,18 @@ what is in no line; whatever the files end with that no line accounts for is cut
 again. Each line begins with its own checksum, so that one that is damaged is as one that is torn. When all
 links of a part are settled, its files become the part's, and the sidecar comes last.
 
-The files stand in ``pages/open``. Where the run is on an object store, which cannot append, they stand on the
-local disk: a crawl that is killed goes on from them on the same machine.
+The files stand in ``pages/open``. Where the run is on an object store, which cannot append, they stand in the
+user's cache: a crawl that is killed goes on from them on the same machine, and on another one its open parts
+begin anew. Of a retry, whose parts were finished before, the store has the header, so that no page is lost.
 """
 
 import fcntl
-import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ import xxhash
 
 from pipeline.fetch.ledger import Entry
 from pipeline.fetch.progress import OPEN
-from pipeline.runs import Folder
+from pipeline.object_store import beside, side_by_side
+from pipeline.runs import Folder, Part, are_there
 from pipeline.stages import Planned
 
 _CHUNK = 1 << 20
+_AGAIN = ".again"
 _SEAL_BYTES = 17  # of a journal's line: its checksum, and a space
 
 
@@ -69,13 +71,55 @@ def directory(pages: Folder) -> Path:
     """Where the open parts of a run are: beside the finished ones, if those are on a local disk."""
     if pages.is_local():
         return Path(pages.path(OPEN))
-    name = hashlib.sha256(pages.uri.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"webtext-{name}"
+    return beside(pages.address, OPEN)
 
 
 def discard(pages: Folder) -> None:
     """Removes every open part of a run."""
-    shutil.rmtree(directory(pages), ignore_errors=True)
+    folder, opened = directory(pages), pages / OPEN
+    # A store may not list the header of a retry yet; whoever has opened a part has its journal too.
+    again = {f"{path.stem}{_AGAIN}" for path in folder.glob("*.journal")}
+    shutil.rmtree(folder, ignore_errors=True)
+    if not pages.is_local():
+        opened.remove(again | opened.sizes().keys())
+
+
+def begin_again(pages: Folder, name: str, header: Header) -> None:
+    """Opens a finished part again; of a remote run wherever it goes on."""
+    if not pages.is_local():
+        (pages / OPEN).write(f"{name}{_AGAIN}", _sealed(_encoder.encode(header)))
+    begin(directory(pages), name, header)
+
+
+def recall(pages: Folder, names: Iterable[str]) -> None:
+    """Takes over, on this machine, those of the parts that were opened again on whichever."""
+    if pages.is_local():
+        return
+    folder, asked = directory(pages), list(names)
+    found = side_by_side(partial(_told, pages / OPEN), asked, is_local=False)
+    for name, header in zip(asked, found, strict=True):
+        local = read_header(folder, name)
+        if header is None and local is not None and local.base is not None:
+            OpenPart(str(folder), name, local).remove()  # it was finished elsewhere, and its base is gone
+        if header is None or header.base is None or header == local:
+            continue
+        if are_there(pages, {}, Part.from_json(header.base).files):  # else it was finished since
+            begin(folder, name, header)
+
+
+def _told(opened: Folder, name: str) -> Header | None:
+    """The header of a part that was opened again, as the store has it: asked for by its name."""
+    try:
+        return _header(opened.read(f"{name}{_AGAIN}"))
+    except FileNotFoundError:
+        return None
+
+
+def settle(pages: Folder, part: "OpenPart") -> None:
+    """Takes the files of an open part away that is finished."""
+    part.remove()
+    if not pages.is_local():
+        (pages / OPEN).remove([f"{part.name}{_AGAIN}"])
 
 
 def lock(folder: Path, *, alone: bool = False) -> int:
@@ -95,9 +139,16 @@ def read_header(folder: Path, name: str) -> Header | None:
     """The header of an open part; None if there is no such part, or its journal cannot be read."""
     try:
         with _journal(folder, name).open("rb") as file:
-            data = _unsealed(file.readline())
+            return _header(file.readline())
+    except FileNotFoundError:
+        return None
+
+
+def _header(raw: bytes) -> Header | None:
+    data = _unsealed(raw)
+    try:
         return None if data is None else _headers.decode(data)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except msgspec.DecodeError:
         return None
 
 

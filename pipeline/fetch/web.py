@@ -12,7 +12,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvloop
@@ -65,6 +65,7 @@ def crawl(job: Job, group: Group, is_allowed: Callable[[Address], bool] = is_glo
     settings: FetchSettings = job.settings
     lock = spool.lock(folder)
     try:
+        spool.recall(job.folder, [part.name for part in group.parts])
         opened = [spool.open_part(folder, part) for part in group.parts]
         path = folder / f"backlog-{group.number:05d}.ndjson"
         with Backlog(path, lambda name: politeness.delay_s(name, settings)) as backlog:
@@ -188,7 +189,10 @@ class _Crawl:
         folder, name = self._progress_folder(), progress.file_name(self._group.number)
         while True:
             figures = self._meter.figures(frontier)
-            await asyncio.to_thread(folder.write, name, json.dumps(figures.to_json()).encode())
+            # Nothing else goes to a store between parts: one that is away for some seconds must not end a
+            # crawl of days.
+            with suppress(RunError, OSError):
+                await asyncio.to_thread(folder.write, name, json.dumps(figures.to_json()).encode())
             await asyncio.sleep(_PROGRESS_S)
 
     def _progress_folder(self) -> Folder:

@@ -55,7 +55,7 @@ class Builder:
 
     def __init__(self, run: Folder, folder: Path) -> None:
         self.state = Building(is_ready=False)
-        command = [sys.executable, "-m", "pipeline.inspector.build", run.uri, str(folder)]
+        command = [sys.executable, "-m", "pipeline.inspector.build", run.address, str(folder)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -1,12 +1,12 @@
 """Where an inspector keeps what it makes of a run: beside its stages or, where that cannot be, in a cache."""
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.object_store import beside
 from pipeline.runs import Folder
 
 FOLDER = "inspect"  # in a run; labels lie there too
@@ -67,6 +67,4 @@ def delete(path: Path) -> None:
 
 def _cache(run: Folder) -> Path:
     """``$XDG_CACHE_HOME`` or ``~/.cache``, and below it a folder for each run."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    where = run.path() if run.is_local() else run.uri.rstrip("/")
-    return Path(root) / "webtext" / FOLDER / hashlib.sha256(where.encode()).hexdigest()
+    return beside(run.path() if run.is_local() else Folder(run.uri.rstrip("/"), run.options).address, FOLDER)

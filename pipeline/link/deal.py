@@ -9,7 +9,6 @@ blocks that took 55, were measured. Through files memory depends on the size of 
 import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.records import SUBMISSIONS
-from pipeline.runs import Folder, PartWriter
+from pipeline.runs import Folder, PartWriter, damage_named
 from pipeline.stages import Job, Planned
 
 DEALT = "dealt"  # the step whose parts hold submissions by group
@@ -56,11 +55,10 @@ def deal(job: Job, part: Planned) -> None:
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     num_rows = 0
     with (
-        job.folder_of("collect").open(part.spec["source"]) as source,
         writer.open("arrow") as sink,
         pa.ipc.new_file(sink, SUBMISSIONS, options=_IPC) as file,
     ):
-        for table in _tables(source):
+        for table in _tables(job.folder_of("collect"), part.spec["source"]):
             num_rows += table.num_rows
             for batch in _divided(table, part.spec["num_parts"], bounds):
                 file.write_batch(batch)
@@ -68,14 +66,15 @@ def deal(job: Job, part: Planned) -> None:
     writer.commit(None, seconds=time.monotonic() - started)
 
 
-def _tables(source: Any) -> Iterator[pa.Table]:
+def _tables(folder: Folder, name: str) -> Iterator[pa.Table]:
     """A Parquet file in pieces of about ROWS_AT_ONCE."""
     batches: list[pa.RecordBatch] = []
-    for batch in pq.ParquetFile(source).iter_batches(batch_size=ROWS_AT_ONCE // 8):
-        batches.append(batch)
-        if sum(map(len, batches)) >= ROWS_AT_ONCE:
-            yield pa.Table.from_batches(batches, SUBMISSIONS)
-            batches.clear()
+    with folder.open(name) as source, damage_named(f"{folder.uri}/{name}"):
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=ROWS_AT_ONCE // 8):
+            batches.append(batch)
+            if sum(map(len, batches)) >= ROWS_AT_ONCE:
+                yield pa.Table.from_batches(batches, SUBMISSIONS)
+                batches.clear()
     if batches:
         yield pa.Table.from_batches(batches, SUBMISSIONS)
 

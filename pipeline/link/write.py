@@ -20,7 +20,7 @@ from pipeline.stages import Job, Planned, part_name
 ROWS_IN_MEMORY = 600_000
 
 # Columns that a dictionary makes smaller; it costs a third of the writing to try it on the others.
-_REPEATED = ["domain", "submissions.list.element.subreddit", "submissions.list.element.score"]
+REPEATED = ["domain", "submissions.list.element.subreddit", "submissions.list.element.score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _write(writer: PartWriter, grouped: Sequence[Grouped], share_s: float) -> No
     # One chunk, so that the number of passes does not show in the file.
     links = pa.concat_tables([one.links for one in grouped]).combine_chunks()
     with writer.open("parquet") as sink:
-        pq.write_table(links, sink, compression="zstd", use_dictionary=_REPEATED)
+        pq.write_table(links, sink, compression="zstd", use_dictionary=REPEATED)
     writer.rows(links.num_rows)
     writer.commit(
         Counts.total(one.counts for one in grouped),

@@ -1,5 +1,6 @@
 """Whether what was removed from a run is gone from all of it: for verify."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
@@ -18,9 +19,10 @@ def find_remains(run: Folder, manifests: Mapping[str, Manifest]) -> Iterator[tup
         run: The run.
         manifests: Of its finished stages, whose files are whole.
     """
-    if PENDING in (run / REMOVED).sizes():
+    if (run / REMOVED).size(PENDING) is not None:
         what = "a removal was begun and is not finished"
-        yield f"{run.uri}/{REMOVED}/{PENDING}", what, f"run `webtext remove {run.uri} --resume`"
+        remedy = f"run `webtext remove {shlex.quote(run.address)} --resume`"
+        yield f"{run.uri}/{REMOVED}/{PENDING}", what, remedy
         return
     removed = read_removed(run)
     if not removed.keys:

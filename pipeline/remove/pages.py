@@ -53,11 +53,11 @@ def read_records(folder: Folder, name: str) -> list[Found]:
 
     Raises RunError where the file cannot be read to its end.
     """
-    size = folder.sizes()[name]
     found: list[Found] = []
     with folder.open(name) as stream, io.BufferedReader(stream, _CHUNK) as buffered:
         records = ArchiveIterator(buffered, parse_http=False)
         heads = [_head(record) for record in records]
+        size = stream.size()
     ends = [*(head["offset"] for head in heads[1:]), size]
     for head, end in zip(heads, ends, strict=True):
         found.append(Found(length=end - head["offset"], **head))

@@ -1,10 +1,11 @@
 """A removal from its request to its end: found, made ready beside the run, then put in its place."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from pipeline.remove.rewrite import Gone
 from pipeline.remove.staged import StagedFolder, begin, carry_out, pending, staging, unstage
 from pipeline.remove.targets import ASKED, Targets, find_targets
 from pipeline.remove.tombstones import REMOVED, RemovedDomain, encode_entries, next_name, read_removed
+from pipeline.report.files import FILES, PAGES
 from pipeline.runs import MANIFEST, Folder, Part
 from pipeline.stages import BY_NAME, STAGES, Job
 from pipeline.status import require_run
@@ -124,7 +126,7 @@ def _remove(
     try:
         rebased, removal = _make_ready(run, staged, stages, request, targets, near_duplicates=near_duplicates)
         if not dry_run and (targets.links or _is_news(run, request, targets)):
-            intent = begin(staged, _leftovers(run, rebased, targets), removal.to_json())
+            intent = begin(staged, _leftovers(run, stages, rebased, targets), removal.to_json())
             carry_out(run, intent)
     finally:
         if pending(run) is None:
@@ -150,7 +152,7 @@ def refuse_while_pending(run: Folder) -> None:
     if pending(run) is not None:
         raise InputError(
             f"{run.uri}: a removal was begun and is not finished. Finish it first: "
-            f"webtext remove {run.uri} --resume"
+            f"webtext remove {quote(run.address)} --resume"
         )
 
 
@@ -203,7 +205,7 @@ def _make_ready(
             for stage in STAGES
             if (run / stage.folder).sizes() and not (stage.name in stages and stages[stage.name].manifest)
         ],
-        has_report=bool((run / "report").sizes()),
+        has_report=_has_report(run / "report"),
         has_checkpoints=_has_checkpoints(run),
     )
     return rebased, removal
@@ -244,6 +246,10 @@ def _num_kept(parts: Mapping[str, Any]) -> int:
     return sum(part.counts.kept for part in parts.values() if part.counts is not None)
 
 
+def _has_report(report: Folder) -> bool:
+    return bool(report.sizes()) or any(report.size(name) is not None for name in PAGES)
+
+
 def _has_checkpoints(run: Folder) -> bool:
     info = run.filesystem.get_file_info(run.path("checkpoints"))
     return bool(info.type != pa.fs.FileType.NotFound)
@@ -253,24 +259,28 @@ def _encoded(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
-def _leftovers(run: Folder, rebased: Mapping[str, Rebased], targets: Targets) -> dict[str, list[str]]:
-    """By folder the files that have no place in the run any more.
+def _leftovers(
+    run: Folder, stages: Mapping[str, Present], rebased: Mapping[str, Rebased], targets: Targets
+) -> dict[str, list[str]]:
+    """By folder the files that have no place in the run any more, those that a store does not list yet too.
 
     Of unfinished stages all goes but the parts that were rewritten; the report and the traces of failures
     may quote texts, and so may what was noted of a document.
     """
-    gone = {
-        "report": (run / "report").sizes(),
+    traces = {f"{stage.name}-error.txt" for stage in STAGES}
+    gone: dict[str, Collection[str]] = {
+        "report": (run / "report").sizes().keys() | FILES,
         LABELS: Labels(run).files_of(targets.links),
-        "": [name for name in run.sizes() if name.endswith("-error.txt")],
+        "": traces | {name for name in run.sizes() if name.endswith("-error.txt")},
     }
     for stage in STAGES:
         folder = run / stage.folder
-        one = rebased.get(stage.name)
-        stays = set[str]() if one is None else _names(one.parts)
-        if one is not None and one.manifest is not None:
-            stays |= {MANIFEST} | (folder.sizes().keys() - _names(one.before) - folder.torn())
-        gone[stage.folder] = folder.sizes().keys() - stays
+        listed, known, stays = folder.sizes().keys(), set[str](), set[str]()
+        if (one := rebased.get(stage.name)) is not None:
+            known, stays = _names(stages[stage.name].done), _names(one.parts)
+            if one.manifest is not None:
+                stays |= {MANIFEST} | (listed - known - folder.torn())
+        gone[stage.folder] = (listed | known) - stays
     return {folder: sorted(names) for folder, names in gone.items() if names}
 
 

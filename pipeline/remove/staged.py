@@ -8,55 +8,79 @@ that is left to do is to move files that are there, and whoever comes next can d
 import contextlib
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.fetch.spool import discard
+from pipeline.hashing_sink import HashingSink
 from pipeline.inspector import place
+from pipeline.object_store import in_words, upload
 from pipeline.remove.tombstones import PENDING, REMOVED
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME, STAGES
 
 _STAGING = "staging"
+_COPIED_BYTES = 5 << 30  # S3 copies no larger object within itself
 
 
 @dataclass(frozen=True, slots=True)
 class StagedFolder(Folder):
     """A folder of a run that reads new files before old ones, and writes new ones.
 
-    ``uri`` is where the new files are, ``behind`` the folder that they will go to.
+    ``uri`` is where the new files are, ``behind`` the folder that they will go to. ``written`` has the new
+    files of all its folders with their bytes: a store need not list them at once.
     """
 
-    behind: Folder
+    behind: Folder = field(kw_only=True)
+    written: dict[str, dict[str, int]] = field(kw_only=True, compare=False, repr=False)
 
     def __truediv__(self, name: str) -> "StagedFolder":
-        return StagedFolder(f"{self.uri.rstrip('/')}/{name}", self.behind / name)
+        uri = f"{self.uri.rstrip('/')}/{name}"
+        return StagedFolder(uri, self.options, behind=self.behind / name, written=self.written)
 
     def new(self) -> dict[str, int]:
         """The new files alone, and their bytes."""
-        return Folder(self.uri).sizes()
+        return dict(self.written.get(self.uri, {}))
 
     def sizes(self) -> dict[str, int]:
         """The names of all files and their bytes."""
         return {**self.behind.sizes(), **self.new()}
 
+    def size(self, name: str) -> int | None:
+        """The bytes of a file."""
+        own = self.written.get(self.uri, {}).get(name)
+        return self.behind.size(name) if own is None else own
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[HashingSink]:
+        """Opens a new file."""
+        with Folder.writing(self, name) as sink:
+            yield sink
+        self.written.setdefault(self.uri, {})[name] = sink.num_bytes
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Removes new files."""
+        gone = list(names)
+        Folder.remove(self, gone)
+        for name in gone:
+            self.written.get(self.uri, {}).pop(name, None)
+
     def read(self, name: str) -> bytes:
         """A whole file."""
-        try:
-            return Folder(self.uri).read(name)
-        except FileNotFoundError:
-            return self.behind.read(name)
+        return Folder.read(self, name) if self._is_new(name) else self.behind.read(name)
 
-    def open(self, name: str) -> pa.NativeFile:
+    def open(self, name: str) -> AbstractContextManager[pa.NativeFile]:
         """A file opened for reading."""
-        try:
-            return Folder(self.uri).open(name)
-        except FileNotFoundError:
-            return self.behind.open(name)
+        return Folder.open(self, name) if self._is_new(name) else self.behind.open(name)
+
+    def _is_new(self, name: str) -> bool:
+        """Whether it was written here: what an earlier removal left, unlisted, is none of this one's."""
+        return name in self.written.get(self.uri, {})
 
 
 def staging(run: Folder) -> StagedFolder:
@@ -64,7 +88,8 @@ def staging(run: Folder) -> StagedFolder:
     unstage(run)
     removed = run / REMOVED
     removed.remove(removed.torn())
-    return StagedFolder((run / REMOVED / _STAGING).uri, run)
+    new = run / REMOVED / _STAGING
+    return StagedFolder(new.uri, new.options, behind=run, written={})
 
 
 def unstage(run: Folder) -> None:
@@ -110,10 +135,10 @@ def carry_out(run: Folder, intent: Mapping[str, Any]) -> None:
     """Does what was intended, as far as it is not done."""
     for folder, names in intent["moves"].items():
         source, target = run / REMOVED / _STAGING / folder, run / folder
-        there = source.sizes()
         for name in names:
-            if name in there:  # else it was moved before
-                _move(source, target, name)
+            size = source.size(name)
+            if size is not None:  # else it was moved before
+                _move(source, target, name, size)
     for folder, names in intent["gone"].items():
         (run / folder if folder else run).remove(names)
     discard(run / BY_NAME["fetch"].folder)  # what a kill may have left of parts that are finished
@@ -122,9 +147,15 @@ def carry_out(run: Folder, intent: Mapping[str, Any]) -> None:
     unstage(run)
 
 
-def _move(source: Folder, target: Folder, name: str) -> None:
-    target.filesystem.create_dir(target.path(), recursive=True)
+def _move(source: Folder, target: Folder, name: str, size: int) -> None:
     if target.is_local():
+        target.filesystem.create_dir(target.path(), recursive=True)
         Path(source.path(name)).replace(target.path(name))
-    else:
-        target.filesystem.move(source.path(name), target.path(name))
+        return
+    with in_words(target.uri):  # a store knows no rename: the file is there twice, whole, for a moment
+        if size <= _COPIED_BYTES:
+            target.filesystem.copy_file(source.path(name), target.path(name))
+        else:
+            with source.open(name) as file:
+                upload(file, target.filesystem, target.path(name))
+    source.remove([name])

@@ -39,7 +39,7 @@ TOMBSTONES = pa.schema(
     ]
 )
 
-_TABLE = re.compile(r"removal-\d{5}\.parquet")
+_TABLE = re.compile(r"removal-(\d{5})\.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,25 @@ def url_hash(url: str) -> bytes:
 
 
 def table_names(run: Folder) -> list[str]:
-    """The tables of all removals, in the order in which they were made."""
-    return sorted(name for name in (run / REMOVED).sizes() if _TABLE.fullmatch(name))
+    """The tables of all removals, in the order in which they were made.
+
+    They are numbered from 1 on, so that those which a store does not list yet are found too, between others
+    or behind them: what was removed must not come back.
+    """
+    folder = run / REMOVED
+    last = max((int(found[1]) for found in map(_TABLE.fullmatch, folder.sizes()) if found), default=0)
+    while folder.size(f"{_name(last + 1)}.parquet") is not None:
+        last += 1
+    return [f"{_name(number)}.parquet" for number in range(1, last + 1)]
 
 
 def next_name(run: Folder) -> str:
     """What the files of the next removal are called, without their ends."""
-    return f"removal-{len(table_names(run)) + 1:05d}"
+    return _name(len(table_names(run)) + 1)
+
+
+def _name(number: int) -> str:
+    return f"removal-{number:05d}"
 
 
 def read_tombstones(run: Folder) -> pa.Table:

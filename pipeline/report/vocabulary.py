@@ -6,6 +6,7 @@ spaces have few, and are to be compared by bytes a token. The special tokens are
 them.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -197,7 +198,7 @@ def measure_fit(run: Folder, against: Mapping[str, Tokenizer], sample_bytes: int
     if corpus.counts.kept == 0:
         raise InputError(
             f"{run.uri}: the corpus is empty, so there is nothing to measure a tokenizer on: webtext status "
-            f"{run.uri} shows where the records went."
+            f"{shlex.quote(run.address)} shows where the records went."
         )
     tokenizers = {OWN: _own_tokenizer(run), **against}
     fraction = sample_fraction(sample_bytes, text_bytes(corpus))

@@ -1,5 +1,6 @@
 """Trains the vocabulary on the sampled documents, in this process: the trainer itself uses all cores."""
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -45,7 +46,7 @@ def _train(job: Job, part: Planned) -> None:
     if num_in == 0:
         raise InputError(
             "no document came through to the corpus, so there is nothing to train a tokenizer on: "
-            f"webtext status {job.run.uri} shows where the records went."
+            f"webtext status {shlex.quote(job.run.address)} shows where the records went."
         )
     num_sampled = 0
 

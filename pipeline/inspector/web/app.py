@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.inspector.inspection import Inspection
 from pipeline.inspector.web import (
     clusters,
@@ -51,7 +51,12 @@ def create_app(inspection: Inspection, access: Access) -> ASGIApp:
     """
     app = Starlette(
         routes=[*ROUTES, Mount("/static", StaticFiles(directory=_STATIC))],
-        exception_handlers={404: _not_found, InputError: _unreadable, 500: _failed},
+        exception_handlers={
+            404: _not_found,
+            InputError: _unreadable,
+            RunError: _unreadable,
+            500: _failed,
+        },
     )
     app.state.inspection = inspection
     return Guard(app, access)  # outside of all else, so that answers to failures pass it too
