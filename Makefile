@@ -10,11 +10,12 @@ else
 NEEDED = cat
 endif
 
-.PHONY: help demo install install-dev chromium test fuzz lint format bench lock clean
+.PHONY: help demo install install-dev chromium test test-engines fuzz lint format bench lock clean
 
 help:
 	@echo "make demo     the whole way once, on a web of its own: no network, account or GPU (after installing)"
 	@echo "make test     lint, types and tests: what CI runs"
+	@echo "make test-engines   the same pipelines on Flink, Prism and others: needs Java, Maven and Go, minutes"
 	@echo "make fuzz     many more made inputs for the parsers of foreign bytes: minutes"
 	@echo "make format   lay out the code"
 	@echo "make bench    measure; appends to benchmarks/RESULTS.md"
@@ -44,6 +45,10 @@ endef
 
 test: install-dev lint chromium
 	$(BIN)/python -m pytest
+
+# What these install is kept in ~/.cache/webtext.
+test-engines: install-dev
+	$(BIN)/python -m pytest tests/engines
 
 # The browser that the inspector's tests drive, where there is none yet.
 chromium:
@@ -96,6 +101,8 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 lock:
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		dags/requirements.in -o dags/requirements.lock
 
 clean:
 	rm -rf $(VENV) demo

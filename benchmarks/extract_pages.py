@@ -1,6 +1,5 @@
 """Pages for the benchmarks of extract: real ones and others made of them, as fetch would leave them."""
 
-import gzip
 import html
 import json
 import random
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import lxml.html
 import pyarrow as pa
 from fastwarc.warc import ArchiveIterator, WarcRecordType
+from isal import igzip
 
 from pipeline.config import Extraction
 from pipeline.extract.charset import decode
@@ -22,6 +22,8 @@ from pipeline.runs import Counts, Folder, Manifest, Part, PartWriter
 from pipeline.stages import BY_NAME, Job, part_name
 
 REALDATA = Path(__file__).resolve().parents[2] / "shared" / "realdata"
+
+_DECLARED = re.compile(rb"canonical|og:url")
 
 _NOON = datetime(2020, 1, 2, 12, tzinfo=UTC)
 
@@ -41,6 +43,11 @@ def real_pages() -> list[Sample]:
             Sample("article", record.headers["WARC-Target-URI"], record.reader.read())
             for record in ArchiveIterator(stream, record_types=WarcRecordType.response)
         ]
+
+
+def undeclared_pages() -> list[Sample]:
+    """The same without their word on where they are: copies of a page would be one document by it."""
+    return [one._replace(body=_DECLARED.sub(b"none", one.body)) for one in real_pages()]
 
 
 def gold() -> dict[str, str]:
@@ -175,7 +182,7 @@ def _record(sample: Sample) -> bytes:
         "WARC-Record-ID: <urn:uuid:00000000-0000-0000-0000-000000000000>\r\n"
         f"Content-Type: application/http; msgtype=response\r\nContent-Length: {len(block)}\r\n\r\n"
     )
-    return gzip.compress(header.encode() + block + b"\r\n\r\n", 1, mtime=0)
+    return igzip.compress(header.encode() + block + b"\r\n\r\n", 1, mtime=0)
 
 
 def _links(ids: Sequence[str], samples: Sequence[Sample]) -> pa.Table:

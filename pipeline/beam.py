@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import re
-import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -18,9 +18,23 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState, create_runner
+from apache_beam.transforms.environments import EmbeddedPythonGrpcEnvironment
 
+from pipeline.engines.beam import (
+    Client,
+    check_engine,
+    client_of,
+    finish,
+    is_portable,
+    set_defaults,
+)
+from pipeline.engines.words import last_words, meaning
 from pipeline.errors import InputError, RunError
+from pipeline.runners import check_runner
+from pipeline.runs import Folder
 from pipeline.stages import Job, Plan, Planned
 
 # Starting local worker processes costs about six seconds each time; threads start at once.
@@ -45,7 +59,7 @@ class DoParts(beam.PTransform):
         self, job: Job, parts: Sequence[Any], work: Work, *, after: Sequence[beam.PCollection] = ()
     ) -> None:
         super().__init__()
-        self._job = job
+        self._job = job.for_workers()
         self._parts = parts
         self._work = work
         self._after = tuple(after)
@@ -58,7 +72,7 @@ class DoParts(beam.PTransform):
             pbegin
             | "Parts" >> beam.Create(list(self._parts), reshuffle=False)
             | "Spread" >> beam.Reshuffle()
-            | "Work" >> beam.FlatMap(_do, self._job, self._work, *barrier)
+            | "Work" >> beam.FlatMap(_do, self._job, self._work, client_of(pbegin, self._job), *barrier)
         )
 
 
@@ -74,7 +88,9 @@ class PartsInSteps(beam.PTransform):
         return [part for part in self._todo if part.spec["step"] == step]
 
 
-def _do(part: Any, job: Job, work: Work, *_after: Any) -> Iterator[Any]:
+def _do(part: Any, job: Job, work: Work, client: Client | None, *_after: Any) -> Iterator[Any]:
+    if client is not None:
+        client.greet(job)
     yield from work(job, part) or ()
     _give_back()
 
@@ -96,15 +112,13 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
         InputError: A part's work found its input wrong.
         RunError: The pipeline failed; the message is the cause's, the whole trace is in the run's folder.
     """
-    # A failure is shown once, by its cause, and not once more for each worker that met it.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    name = f"webtext-{job.stage.name}-{int(time.time())}"
-    resolved = pipeline_options([*options, f"--job_name={name}"], plan)
+    _hush()
+    name = f"webtext-{job.stage.name}-{uuid.uuid4().hex[:12]}"
     try:
-        pipeline = beam.Pipeline(options=resolved)
+        resolved = pipeline_options([*options, f"--job_name={name}"], plan)
+        pipeline = beam.Pipeline(_runner(resolved), options=resolved)
         _ = pipeline | job.stage.name.capitalize() >> transform
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        state = finish(pipeline, job) if _is_elsewhere(resolved) else pipeline.run().wait_until_finish()
     except (InputError, RunError) as error:
         raise type(error)(_as_raised(str(error))) from error
     except Exception as error:
@@ -113,8 +127,23 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
         raise RunError(f"{job.stage.name}: the pipeline ended in state {state}; see the runner's log.")
 
 
-def check_options(options: Sequence[str]) -> None:
-    """Raises InputError for options that Beam would refuse or, silently, ignore.
+def _hush() -> None:
+    """A failure is told once, by its cause, and not once more by all who have met it."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger("PrismJobServer").disabled = True
+    logging.getLogger().addFilter(_is_not_beams)  # Beam logs what engines say as nobody in particular
+
+
+def _is_not_beams(record: logging.LogRecord) -> bool:
+    return "/apache_beam/" not in record.pathname
+
+
+def _is_elsewhere(options: PipelineOptions) -> bool:
+    return options.view_as(StandardOptions).runner not in (None, _LOCAL)
+
+
+def check_options(options: Sequence[str], run: Folder) -> None:
+    """Raises InputError for options that Beam would refuse or, silently, ignore, or that no build can use.
 
     What a runner other than the local one may understand beyond Beam's own is left to it.
     """
@@ -126,22 +155,28 @@ def check_options(options: Sequence[str]) -> None:
     except SystemExit:  # argparse's
         problem = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
         raise InputError(f"Beam refuses its options (those after --): {problem}") from None
+    check_runner(known, run)
     try:
-        create_runner(known["runner"] or _LOCAL)
+        runner = create_runner(known["runner"] or _LOCAL)
     except (ValueError, ImportError) as error:
         raise InputError(f"--runner={known['runner']}: {error}") from error
     unknown = parsed.get_all_options(retain_unknown_options=True).keys() - known.keys()
     if unknown and known["runner"] in (None, _LOCAL):
         names = ", ".join(f"--{name}" for name in sorted(unknown))
         raise InputError(f"Beam has no such option: {names}. What follows -- goes to Beam.")
+    if isinstance(runner, PortableRunner):
+        check_engine(parsed, options)
 
 
 def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
     """Beam's options: what the user gave, else the local runner with as much of the machine as pays."""
     resolved = PipelineOptions(list(options))
-    workers = resolved.view_as(WorkerOptions)
-    workers.default_sdk_harness_log_level = workers.default_sdk_harness_log_level or "CRITICAL"
+    if not _is_elsewhere(resolved):
+        workers = resolved.view_as(WorkerOptions)
+        workers.default_sdk_harness_log_level = workers.default_sdk_harness_log_level or "CRITICAL"
     if resolved.view_as(StandardOptions).runner is not None:
+        if is_portable(resolved):
+            set_defaults(resolved, options)
         return resolved
     resolved.view_as(StandardOptions).runner = _LOCAL
     direct = resolved.view_as(DirectOptions)
@@ -157,6 +192,20 @@ def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
         direct.direct_running_mode = "multi_processing"
         direct.direct_num_workers = min(len(plan.parts), cores)
     return resolved
+
+
+def _runner(options: PipelineOptions) -> FnApiRunner | None:
+    """The local runner whose workers are threads; None where the options' own is as it should be.
+
+    Left to itself that runner sends on what its threads have put out at every second, and Beam 2.77 does so
+    without a look at whether an element is whole: some are torn, and the next worker reads nonsense.
+    """
+    direct = options.view_as(DirectOptions)
+    if _is_elsewhere(options) or direct.direct_running_mode != "multi_threading":
+        return None
+    direct.direct_running_mode = "in_memory"  # of which the environment makes threads
+    by_size_alone = EmbeddedPythonGrpcEnvironment(data_buffer_time_limit_ms=-1)
+    return FnApiRunner(default_environment=by_size_alone)
 
 
 _OURS = re.compile(
@@ -176,7 +225,10 @@ def _cause(error: Exception, job: Job) -> Exception:
     if ours:
         return (InputError if ours.group(1) == "InputError" else RunError)(ours.group(2).strip())
     job.run.write(f"{job.stage.name}-error.txt", (text + "\n").encode())
-    last = _as_raised(text.strip().splitlines()[-1]) if text.strip() else repr(error)
-    return RunError(
-        f"{job.stage.name} failed: {last}\nThe whole trace: {job.run.uri}/{job.stage.name}-error.txt"
-    )
+    said = meaning(text)
+    lines = [
+        f"{job.stage.name} failed: {_as_raised(last_words(text)) or repr(error)}",
+        *([f"It seems that {said}."] if said else []),
+        f"The whole trace: {job.run.uri}/{job.stage.name}-error.txt",
+    ]
+    return RunError("\n".join(lines))

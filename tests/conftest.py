@@ -1,6 +1,7 @@
 """What tests share: real data beside the checkout, and a stage run by hand."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ settings.register_profile("test", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("test")
 # What "make fuzz" asks for; a test run takes hypothesis' own hundred examples.
 settings.register_profile("fuzz", settings.get_profile("test"), max_examples=50_000)
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RunStage = Callable[..., Manifest]
 

@@ -47,6 +47,13 @@ def test_only_beam_modules_import_beam() -> None:
                 assert path.name == "beam.py", path
 
 
+def test_dags_are_parsed_without_anything_heavy() -> None:
+    own = {path.stem for path in (ROOT / "dags").glob("*.py")}
+    for path, imported in modules("dags"):
+        tops = {name.split(".")[0] for name in imported}
+        assert tops <= sys.stdlib_module_names | {"airflow"} | own, path
+
+
 def test_only_the_model_imports_torch() -> None:
     for package in set(PACKAGES) - {"model"}:
         for path, imported in modules(package):

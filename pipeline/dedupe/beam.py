@@ -37,7 +37,7 @@ class DropDuplicates(PartsInSteps):
         before.append(
             pbegin
             | "Matching" >> beam.Create(matching, reshuffle=False)
-            | "Match" >> beam.Map(_match, beam.pvalue.AsSingleton(pairs), self._job)
+            | "Match" >> beam.Map(_match, beam.pvalue.AsSingleton(pairs), self._job.for_workers())
         )
         do("Show", SHOW, show)
         do("Compare", COMPARE, compare)

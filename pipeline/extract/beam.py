@@ -48,23 +48,24 @@ class ExtractText(beam.PTransform):
         final = [
             (part.spec["index"], part) for name, part in self._todo.items() if not name.startswith(EXTRACTED)
         ]
+        job = self._job.for_workers()
         changes = (
             (
-                pbegin | "Extract" >> DoParts(self._job, missing, _extract),
-                pbegin | "Reread" >> DoParts(self._job, present, _places),
+                pbegin | "Extract" >> DoParts(job, missing, _extract),
+                pbegin | "Reread" >> DoParts(job, present, _places),
             )
             | "Places" >> beam.Flatten()
             | "GatherByUrl" >> beam.GroupByKey()
             | "FindShared" >> beam.FlatMap(_shared)
             | "GatherSharedByPart" >> beam.GroupByKey()
-            | "ReadMembers" >> beam.Map(_members, self._job)
+            | "ReadMembers" >> beam.Map(_members, job)
             | "GatherMembers" >> beam.GroupByKey()
-            | "FindSamePages" >> beam.FlatMap(_find, self._job)
+            | "FindSamePages" >> beam.FlatMap(_find, job)
         )
         return (
             {"parts": pbegin | "Parts" >> beam.Create(final, reshuffle=False), "changes": changes}
             | "GatherByPart" >> beam.CoGroupByKey()
-            | "Settle" >> beam.FlatMap(_settle, self._job)
+            | "Settle" >> beam.FlatMap(_settle, job)
         )
 
 

@@ -1,0 +1,1 @@
+"""How webtext is brought to machines that do its work."""

@@ -1,0 +1,1 @@
+"""A Flink cluster on this machine, or on Kubernetes (kubernetes.yaml)."""

@@ -1,0 +1,1 @@
+"""Engines that others run: Flink, Prism, whatever has a Beam job server."""

@@ -1,0 +1,1 @@
+"""The program that an engine starts as a worker."""
