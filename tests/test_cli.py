@@ -1,7 +1,9 @@
 """The command as people type it: help for everything, errors that say what to do, the right exit status."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +33,8 @@ def commands() -> list[list[str]]:
 def test_the_commands_have_their_names() -> None:
     assert sorted(" ".join(command) for command in commands()) == [
         "build", "demo", "evaluate", "export", "extract-audit", "finetune", "generate", "init",
-        "inspect", "inspect-shard", "model export", "model import", "pretrain", "remove", "report", "retry",
-        "status",
+        "inspect", "inspect-shard", "model export", "model import", "plan", "pretrain", "remove", "report",
+        "retry", "status",
         "tokenizer encode", "tokenizer import", "tokenizer show", "tokenizer train", "try-filters", "verify",
     ]  # fmt: skip
 
@@ -183,6 +185,17 @@ def test_a_damaged_dump_is_named_and_nothing_is_traced(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "RS_2019-01.zst is damaged after 0 unpacked bytes" in answer.stderr
     assert "Traceback" not in answer.stdout + answer.stderr
+
+
+def test_a_stop_by_the_keyboard_says_how_to_go_on(tmp_path: Path) -> None:
+    settings = tmp_path / "webtext.toml"
+    os.mkfifo(settings)  # whose reader waits: no need to guess when it does
+    command = [sys.executable, "-m", "webtext", "build", str(settings)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with settings.open("w"):
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "stopped; the same command goes on from what is there\n")
 
 
 def test_status_says_what_to_mind(tmp_path: Path) -> None:

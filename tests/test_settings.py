@@ -123,6 +123,35 @@ def test_what_is_no_settings_file(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_values_in_place_of_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path, '[run]\ndir = "runs/all"\n[fetch]\nsource = "warc"\n[collect]\ndumps = ["RS_*"]\n')
+    with pytest.raises(InputError, match=r"webtext\.toml: one setting is wrong:\n  fetch: source"):
+        load(path)
+    june = load(
+        path,
+        [
+            'fetch.warcs=["june.warc.gz"]',  # which makes a file right that was not by itself
+            'collect.dumps=["dumps/RS_2019-06.zst", "/data/RS_v2_2019-06.xz"]',
+            "collect.since=2019-06-01",
+            "run.dir = runs/2019-06",
+            "dedupe.against=[]",
+        ],
+    )
+    assert june.collect.dumps == (str(tmp_path / "dumps/RS_2019-06.zst"), "/data/RS_v2_2019-06.xz")
+    assert june.fetch.warcs == (str(tmp_path / "june.warc.gz"),)
+    assert june.collect.since == date(2019, 6, 1)
+    assert june.run.dir == str(tmp_path / "runs/2019-06")
+    assert june.dedupe.against == ()
+
+
+def test_wrong_values_in_place_of_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path, "[link]\nmin_karma = 3\n")
+    with pytest.raises(InputError, match=r"toml with --set: one setting is wrong:\n  link\.min_carma: unk"):
+        load(path, ["link.min_carma=5"])
+    with pytest.raises(InputError, match="'link' sets nothing: give NAME=VALUE"):
+        load(path, ["link"])
+
+
 def test_rendered_defaults_load_as_the_defaults(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, render(Settings())))
     assert loaded.run.dir == str(tmp_path / "runs" / "webtext")

@@ -1,22 +1,25 @@
 """The stages of a run, one after the other, each brought to its manifest."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.collect.plan import check_sources
+from pipeline.engines.sign import JobRecord
 from pipeline.errors import InputError
 from pipeline.fetch.retry import reopen
 from pipeline.fetch.spool import discard
 from pipeline.filter.plan import check_files
-from pipeline.inputs import expand
+from pipeline.inputs import expand, require_local
 from pipeline.link.opt_out import read_opt_outs
 from pipeline.lock import locked
+from pipeline.object_store import refuse_credentials
 from pipeline.records import Reason
 from pipeline.remove.removal import Removal, refuse_while_pending, resume
 from pipeline.remove.removal import remove as remove_from
 from pipeline.remove.request import Kind
 from pipeline.runs import Folder, Manifest, read_manifest
-from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute, standing
+from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute, forget, standing
 from pipeline.status import require_run
 from webtext.settings import Settings, digest, load_run, render
 
@@ -50,15 +53,15 @@ def build(
     if beam_options:
         from pipeline.beam import check_options
 
-        check_options(beam_options)
-    with locked(run):
+        check_options(beam_options, run)
+    with _alone(run):
         refuse_while_pending(run)
         described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
         run.remove(run.torn())
         run.write("webtext.toml", described.encode())
         if force is not None:
             again = run / BY_NAME[force].folder
-            again.remove(list(again.sizes()))
+            forget(again)
             discard(again)
         manifests: dict[str, Manifest] = {}
         for stage in STAGES:
@@ -93,7 +96,7 @@ def retry(
     links = read_manifest(run / BY_NAME["link"].folder)
     if settings.fetch.source == "warc":
         raise InputError(f'{run.uri} has its pages from files (source = "warc"): no web was asked.')
-    with locked(run):
+    with _alone(run):
         refuse_while_pending(run)
         job = Job(stage, run, settings.fetch, {"link": links} if links else {})
         manifest = standing(job) if links else None
@@ -129,7 +132,7 @@ def remove(
     """
     require_run(run)
     settings = load_run(run)
-    with locked(run):
+    with _alone(run):
         sections = {stage.name: settings.section(stage.name) for stage in STAGES}
         return remove_from(run, sections, kind, file, near_duplicates=near_duplicates, dry_run=dry_run)
 
@@ -142,12 +145,28 @@ def resume_removal(run: Folder) -> Removal:
         RunError: A build is at work in the same directory.
     """
     require_run(run)
-    with locked(run):
+    with _alone(run):
         return resume(run)
+
+
+@contextmanager
+def _alone(run: Folder) -> Iterator[None]:
+    """Holds the run's lock, and has ended what a build that was killed had left at work on an engine."""
+    with locked(run):
+        if JobRecord.read(run) is not None:
+            from pipeline.engines.beam import cancel_left_behind  # which takes seconds to import
+
+            cancel_left_behind(run)
+        yield
 
 
 def _check_inputs(settings: Settings, last: int) -> None:
     """Raises InputError for what would only come to light hours later, in the stages up to the last."""
+    for uri in (settings.run.dir, *settings.dedupe.against):
+        refuse_credentials(uri)  # before they are written anywhere
+    for name, paths in _local_files(settings).items():
+        for path in paths:
+            require_local(path, name)
     check_sources(settings.collect)
     read_opt_outs(settings.link, settings.collect.urls)
     if last >= STAGES.index(BY_NAME["filter"]):
@@ -162,3 +181,13 @@ def _check_inputs(settings: Settings, last: int) -> None:
             "fetch.contact is empty: site owners must be able to reach whoever crawls them. Set contact = "
             '"you@example.org" (or a page about your crawl) under [fetch].'
         )
+
+
+def _local_files(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The files that settings name and no glob stands for."""
+    words = settings.filter.bad_words
+    return {
+        "link.opt_out_lists": tuple(map(str, settings.link.opt_out_lists)),
+        "filter.bad_words": (str(words),) if words else (),
+        "filter.decontaminate.sets": tuple(map(str, settings.filter.decontaminate.sets.values())),
+    }

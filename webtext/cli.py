@@ -21,6 +21,8 @@ from webtext.finetuning import finetune
 from webtext.generating import generate
 from webtext.inspector import inspect
 from webtext.model_commands import model_app
+from webtext.paths import keep_local
+from webtext.plan_command import plan
 from webtext.shard_commands import export, inspect_shard
 from webtext.terminal import JsonOption, RunArgument, console, errors, print_json, print_whole
 from webtext.tokenizer_commands import tokenizer_app
@@ -65,6 +67,8 @@ RunOption = Annotated[
     str | None, typer.Option("--run", metavar="DIR", help="The run directory, instead of run.dir.")
 ]
 
+_INTERRUPTED = 130  # the status with which typer ends a command at Ctrl-C
+
 
 def main() -> NoReturn:
     """Runs the command; bad input or settings end with exit status 2, a failed run with 1."""
@@ -77,9 +81,10 @@ def main() -> NoReturn:
         _fail(error, 1)
     except OSError as error:  # a full disk, a file that may not be read or written
         _fail(error, 1)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on from what is there")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            errors.print("stopped; the same command goes on from what is there")
+        raise
     sys.exit(0)
 
 
@@ -112,6 +117,10 @@ def build(
     run: RunOption = None,
     until: Annotated[StageName, typer.Option(help="The last stage to do.")] = StageName.SHARD,
     force: Annotated[StageName | None, typer.Option(help="A stage to do again.")] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting in place of the file's; more than once."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how long fetch will take by its delays.")
     ] = False,
@@ -132,7 +141,7 @@ def build(
     from webtext.progress import StageLines, StageProgress, show_waterfall, status_facts
     from webtext.settings import load
 
-    settings = load(file)
+    settings = load(file, values or ())
     folder = Folder(run or settings.run.dir)
     if dry_run:
         _say_schedule(file, folder, settings.fetch, as_json=as_json)
@@ -150,6 +159,9 @@ def build(
         print_json(status_facts(folder))
     else:
         show_waterfall(folder, console)
+
+
+app.command()(plan)
 
 
 @app.command()
@@ -402,10 +414,11 @@ def pretrain(file: SettingsFile, run: RunOption = None, as_json: JsonOption = Fa
     Example: webtext pretrain webtext.toml
     """
     from webtext.settings import load
-    from webtext.training import is_first_process, pretrain_with_progress
+    from webtext.training import is_first_process, local_run, pretrain_with_progress
 
     settings = load(file)
-    result = pretrain_with_progress(Path(run or settings.run.dir), settings.model, settings.train, console)
+    folder = local_run(run or settings.run.dir, settings.train)
+    result = pretrain_with_progress(folder, settings.model, settings.train, console)
     if as_json and is_first_process():
         print_json({**asdict(result), "checkpoint": str(result.checkpoint)})
 
@@ -428,3 +441,7 @@ def demo(
     from webtext.demo.run import run_demo
 
     run_demo(folder, num_pages=pages, minutes=minutes, console=console)
+
+
+for commands in (app, tokenizer_app, model_app):
+    keep_local(commands)

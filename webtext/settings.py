@@ -5,7 +5,7 @@ import hashlib
 import json
 import textwrap
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from pipeline.errors import InputError
 from pipeline.filter.settings import FilterSettings, hopeless
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
+from webtext.paths import as_uri
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -75,8 +76,13 @@ class Settings(BaseModel):
         )
 
 
-def load(path: Path) -> Settings:
+def load(path: Path, assignments: Sequence[str] = ()) -> Settings:
     """Reads a settings file; paths in it are relative to its folder.
+
+    Args:
+        path: The file.
+        assignments: Values in place of the file's, as in ``with_values``; their paths are relative to its
+            folder too.
 
     Raises:
         InputError: The file is not there, is not TOML, or holds unknown keys, wrong types or impossible
@@ -88,7 +94,9 @@ def load(path: Path) -> Settings:
         raise InputError(f"no settings file at {path}. Write one with: webtext init {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    return _resolved(_parse(text, str(path)), path.parent)
+    values = _assigned(_tables(text, str(path)), assignments)
+    where = f"{path} with --set" if assignments else str(path)
+    return _resolved(_validated(values, where), path.parent)
 
 
 def load_run(run: Folder) -> Settings:
@@ -115,7 +123,11 @@ def with_values(settings: Settings, assignments: Iterable[str]) -> Settings:
     Raises:
         InputError: An assignment is none, or gives an unknown key, a wrong type or an impossible value.
     """
-    values = settings.model_dump(mode="json", exclude_none=True)
+    return _validated(_assigned(settings.model_dump(mode="json", exclude_none=True), assignments), "--set")
+
+
+def _assigned(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """The same tables with the values that are assigned."""
     for assignment in assignments:
         name, equals, value = (part.strip() for part in assignment.partition("="))
         if not equals or not name:
@@ -127,7 +139,7 @@ def with_values(settings: Settings, assignments: Iterable[str]) -> Settings:
             if not isinstance(table, dict):
                 raise InputError(f"{name}: {section} is a setting, and no section.")
         table[key] = _toml_value(value)
-    return _validated(values, "--set")
+    return values
 
 
 def _toml_value(text: str) -> Any:
@@ -139,11 +151,14 @@ def _toml_value(text: str) -> Any:
 
 
 def _parse(text: str, where: str) -> Settings:
+    return _validated(_tables(text, where), where)
+
+
+def _tables(text: str, where: str) -> dict[str, Any]:
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where} is not TOML: {error}") from error
-    return _validated(values, where)
 
 
 def _validated(values: dict[str, Any], where: str) -> Settings:
@@ -205,7 +220,7 @@ def _absolute(value: Any, folder: Path) -> Any:
         return tuple(_absolute(one, folder) for one in value)
     if isinstance(value, dict):
         return {name: _absolute(one, folder) for name, one in value.items()}
-    if value in (None, "") or "://" in str(value):
+    if value in (None, "") or as_uri(value):
         return value
     return type(value)((folder / Path(value).expanduser()).absolute())
 
