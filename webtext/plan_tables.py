@@ -167,7 +167,7 @@ def _on_cores(plan: "Plan") -> str:
 
 
 def _training(plan: "Plan", notes: _Notes) -> Table:
-    table = plain_table("one", "low", "likely", "high", "a pass of the corpus")
+    table = plain_table("one GPU", "low", "likely", "high", "a pass of the corpus")
     table.add_column("rests on", overflow="fold")
     for one in plan.training:
         days = (_long(86_400 * end) for end in (one.days.low, one.days.likely, one.days.high))
