@@ -348,7 +348,7 @@ def largest_clusters(figures: ClusterFigures) -> "RenderableType":
     return table
 
 
-def percentage(num: int, of: int) -> str:
+def percentage(num: float, of: float) -> str:
     """``12.3 %``; empty where there is nothing to compare with."""
     return f"{num / of:.1%}".replace("%", " %") if of else ""
 

@@ -110,12 +110,12 @@ def _rot(years: Sequence[Rot]) -> Table:
         table.add_row(
             "not told" if one.year is None else str(one.year),
             _number(one.links.likely),
-            percentage(round(1e6 * one.share.likely), 1_000_000),
+            percentage(one.share.likely, 1),
             *(_number(end) for end in (dead.low, dead.likely, dead.high)),
         )
     if len(years) > 1:
         links, dead = total(one.links for one in years), total(one.dead for one in years)
-        share = percentage(round(1e6 * dead_of_all(years).likely), 1_000_000)
+        share = percentage(dead_of_all(years).likely, 1)
         ends = (_number(end) for end in (dead.low, dead.likely, dead.high))
         table.add_row("in all", _number(links.likely), share, *ends, style="bold")
     return table

@@ -63,18 +63,17 @@ def fetch() -> Packages:
     for program, package in (("java", "a JDK 17 (openjdk-17-jdk-headless)"), ("mvn", "Maven (maven)")):
         if shutil.which(program) is None:
             raise PackageError(f"{program} is not there: install {package}. Only a local cluster needs it.")
-    flink = _whole(f"flink-{FLINK}", _fetch_flink)
-    server = _whole(f"flink-job-server-{JOB_SERVER}", _fetch_job_server)
+    flink = whole_folder(cache() / f"flink-{FLINK}", _fetch_flink)
+    server = whole_folder(cache() / f"flink-job-server-{JOB_SERVER}", _fetch_job_server)
     return Packages(flink / "lib", flink / "bin", server / _NOT_SENT / "beam", server / "job-server.jar")
 
 
-def _whole(name: str, fill: Callable[[Path], None]) -> Path:
-    """A folder of the cache that is there whole or not at all."""
-    folder = cache() / name
+def whole_folder(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """A folder that is there whole or not at all: filled beside its place, once."""
     if not folder.exists():
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache()) as temporary:
-            made = Path(temporary) / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary) / folder.name
             made.mkdir()
             fill(made)
             try:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from pipeline.collect.dumps import Damaged, unpack_file
 from pipeline.forecast.constants import BEGINNING, BLOCKS
-from pipeline.forecast.ranges import Range
+from pipeline.forecast.ranges import Range, Z
 
 SMALL_BYTES = 32_000_000  # a file of so many is read from its beginning, most often whole
 _NUM_PLACES = 12
@@ -25,7 +25,6 @@ _WINDOW_BYTES = 4_000_000  # behind a place, in which a beginning is looked for
 _MOST_LIKENESSES = 20
 _LEAST_MARKS = 8  # pieces of the packed file that are read at the least: fewer tell no ratio
 _MAX_LINE_BYTES = 1 << 24
-_Z = 1.645
 
 _BEGINNINGS = {
     ".zst": re.compile(rb"\x28\xb5\x2f\xfd"),
@@ -170,11 +169,11 @@ def estimate_lines(blocks: Sequence[Block], size: int) -> Range:
     lines = sum(block.lines for block in told)
     if len(told) == 1:
         rest = max(0.0, size - first.packed()) * first.late_lines_a_byte()
-        chance = _Z / math.sqrt(max(1, lines))  # lines differ in length about as much as they are long
+        chance = Z / math.sqrt(max(1, lines))  # lines differ in length about as much as they are long
         factor = math.exp(math.hypot(math.log(BEGINNING), chance))
         return Range(lines + rest / factor, lines + rest, lines + rest * factor)
     packed = [block.packed() for block in told]
     ratio = lines / sum(packed)
     squares = sum((block.lines - ratio * of) ** 2 for block, of in zip(told, packed, strict=True))
     error = math.sqrt(squares * len(told) / (len(told) - 1)) / max(1, lines)
-    return Range.around(ratio * size, math.exp(math.hypot(_Z * error, math.log(BLOCKS))))
+    return Range.around(ratio * size, math.exp(math.hypot(Z * error, math.log(BLOCKS))))

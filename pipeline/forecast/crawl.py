@@ -8,9 +8,8 @@ import pyarrow as pa
 from pipeline.config import FetchSettings
 from pipeline.fetch.schedule import Schedule, schedule
 from pipeline.forecast.links import Above
-from pipeline.forecast.ranges import Range
+from pipeline.forecast.ranges import Range, Z
 
-_Z = 1.645
 _MACHINES = (1, 2, 4, 8)
 
 
@@ -47,7 +46,7 @@ def foresee_crawl(
     number = above.number()
     # The longest queue is known as well as its links in the sample are many.
     few = float(links.max(initial=1)) / above.growth
-    chance = 1.0 if above.growth <= 1.0 else math.exp(_Z / math.sqrt(max(1.0, few)))
+    chance = 1.0 if above.growth <= 1.0 else math.exp(Z / math.sqrt(max(1.0, few)))
     low, high = (number.low / number.likely, number.high / number.likely) if number.likely else (1.0, 1.0)
     again = 1 + dead.high * (settings.tries - 1)
     return Crawl(

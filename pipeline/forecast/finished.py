@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.forecast.constants import ANOTHER_RUN, CONSTANTS, Constant
-from pipeline.forecast.ranges import Range
+from pipeline.forecast.ranges import Range, Z
 from pipeline.runs import Counts, Folder, Manifest, read_manifest
 from pipeline.stages import STAGES
 from pipeline.status import require_run
@@ -14,7 +14,6 @@ from pipeline.status import require_run
 # What each stage's share is called, and the constant of the bytes that it leaves a kept record.
 _SHARES = {"fetch": "fetch.kept", "extract": "extract.kept", "filter": "filter.kept", "dedupe": "dedupe.kept"}
 _BYTES = ("fetch", "extract", "filter", "dedupe")  # of collect and link the sample itself tells them
-_Z = 1.645
 _TEXTS = ("extract", "filter", "dedupe")
 
 
@@ -93,7 +92,7 @@ def _share(counts: Counts) -> Range:
 
 def _mean(whole: float, num: int) -> Range:
     """A mean of so many records, which differ among each other about as much as they are large."""
-    chance = _Z / math.sqrt(num)
+    chance = Z / math.sqrt(num)
     return Range.around(whole / num, math.exp(math.hypot(math.log(ANOTHER_RUN), chance)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.forecast.ranges import Range, product
+from pipeline.forecast.ranges import Range, Z, product
 from pipeline.forecast.sample import SourceSample
 from pipeline.link.deal import binary_halves
 from pipeline.link.opt_out import OptOuts
@@ -22,7 +22,6 @@ from pipeline.link.opt_out import OptOuts
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_Z = 1.645
 _SERIES = 1.1  # URLs that come about equally often fall behind Fisher's series by a twelfth (tests)
 _MORE = 1.001  # times the sample that there is at the least where it is not everything
 _UNKNOWN = np.iinfo(np.int64).max  # a time that no source tells: behind all others
@@ -201,10 +200,10 @@ def extrapolate(sizes: Ints, weighted: float, growth: float) -> Range:
     most = (num + once * (growth - 1)) / (num * growth)
     likely = min(math.sqrt(fisher(num, num_drawn, growth) / (num * growth)), most)
     # Few repetitions may be so few by chance.
-    fewer = max(1.0, num - 1 - _Z * math.sqrt(num_drawn - num))
+    fewer = max(1.0, num - 1 - Z * math.sqrt(num_drawn - num))
     least = fisher(fewer, num_drawn, growth) / (num * growth * _SERIES)
     shape = Range(min(least, likely), likely, most)
-    found = product((shape * weighted, Range.around(1.0, math.exp(_Z / math.sqrt(num)))))
+    found = product((shape * weighted, Range.around(1.0, math.exp(Z / math.sqrt(num)))))
     likely = max(found.likely, num)  # those of the sample are there
     return Range(min(max(found.low, num), likely), likely, max(found.high, likely))
 

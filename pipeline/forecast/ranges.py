@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-_Z = 1.645  # standard errors on each side that enclose nine in ten
+Z = 1.645
+"""Standard errors on each side that enclose nine in ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ class Range:
         """The share that a sample shows: Wilson's interval, which holds for few and for none as well."""
         if not of:
             return cls(0.0, 0.5, 1.0)
-        seen, square = num / of, _Z * _Z
+        seen, square = num / of, Z * Z
         middle = (seen + square / (2 * of)) / (1 + square / of)
-        half = _Z * math.sqrt(seen * (1 - seen) / of + square / (4 * of * of)) / (1 + square / of)
+        half = Z * math.sqrt(seen * (1 - seen) / of + square / (4 * of * of)) / (1 + square / of)
         return cls(max(0.0, min(seen, middle - half)), seen, min(1.0, max(seen, middle + half)))
 
     @property

@@ -4,23 +4,24 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+
+from deploy.flink.packages import cache, whole_folder
 
 BEAM = version("apache-beam")
 
 
 def prism() -> Path:
     """Beam's Prism, built from the Go module of Beam's own version: minutes, once."""
-    return _whole(f"prism-{BEAM}", _build_prism) / "prism"
+    return _cached(f"prism-{BEAM}", _build_prism) / "prism"
 
 
 def google_libraries() -> Path:
     """A folder for PYTHONPATH: what ``apache-beam[gcp]`` brings that the environment has not."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return _whole(f"google-{BEAM}-python{python}", _install_google)
+    return _cached(f"google-{BEAM}-python{python}", _install_google)
 
 
 def _build_prism(folder: Path) -> None:
@@ -36,18 +37,8 @@ def _install_google(folder: Path) -> None:
     _run([*pip, "--no-deps", f"--target={folder}", *names])
 
 
-def _whole(name: str, fill: Callable[[Path], None]) -> Path:
-    """A folder of the cache that is there whole or not at all."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "webtext"
-    folder = cache / name
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            made = Path(temporary) / name
-            made.mkdir()
-            fill(made)
-            made.rename(folder)
-    return folder
+def _cached(name: str, fill: Callable[[Path], None]) -> Path:
+    return whole_folder(cache().parent / name, fill)
 
 
 def _run(command: list[str], **environment: str) -> str:
