@@ -21,10 +21,10 @@ import transformers
 
 from benchmarks.results import record
 from model.config import GPT2_PRESETS
-from model.convert import gpt2_to_hf
 from model.evaluate.language_model import LanguageModel
 from model.evaluate.likelihoods import Window, windows_of
 from model.evaluate.requests import Likelihood, Likely
+from model.exchange.convert import gpt2_to_hf
 from model.gpt2 import GPT2
 from tests.in_transformers import gpt2_config
 from tokenizer.encode import Tokenizer

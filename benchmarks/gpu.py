@@ -46,15 +46,15 @@ from model.config import (
     ModelSettings,
     TrainSettings,
 )
-from model.flops import flops_per_token
-from model.log import StepReport
-from model.masked import AlbertBatch
+from model.data.masked import AlbertBatch
+from model.data.workload import Workload, open_workload
 from model.networks import build_network
-from model.objectives import Batch, Totals
-from model.optim import build_optimizer
-from model.recipe import resolve_recipe
-from model.train import pretrain
-from model.workload import Workload, open_workload
+from model.training.flops import flops_per_token
+from model.training.log import StepReport
+from model.training.objectives import Batch, Totals
+from model.training.optim import build_optimizer
+from model.training.recipe import resolve_recipe
+from model.training.train import pretrain
 
 _PEAK_FLOPS = 989e12  # Dense bf16 of an H100 or H200 (SXM), by its data sheet.
 _MINUTES = 7.2  # After these no further row is begun, so that the call stays within 8.

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from model.config import Config, GPT2Config
-from model.data import GPT2Batch
+from model.data.masked import MASKED_FRACTION, NO_TARGET, AlbertBatch
+from model.data.sequences import GPT2Batch
 from model.gpt2 import GPT2
-from model.masked import MASKED_FRACTION, NO_TARGET, AlbertBatch
 from model.networks import Network, build_network
-from model.objectives import Batch
-from model.objectives import Objective as Losses
+from model.training.objectives import Batch
+from model.training.objectives import Objective as Losses
 
 # ‖found − exact‖ / ‖exact‖. bf16 keeps 8 bits, so that a product's operands are off by up to 0.4 %.
 LOGITS_BOUND = 2e-2

@@ -28,7 +28,7 @@ from benchmarks.corpus_run import write_run
 from benchmarks.inspector_questions import Question, questions
 from benchmarks.kept_folder import kept_folder
 from benchmarks.results import record
-from pipeline.inspector.place import discard
+from pipeline.inspector.catalogue.place import discard
 from pipeline.runs import Folder
 
 _FIRST_PAGE_MS, _SEARCH_MS = 300, 2_000  # the goals

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.inspector.browse import Asked
-from pipeline.inspector.filters import Filter
+from pipeline.inspector.search.browse import Asked
+from pipeline.inspector.search.filters import Filter
 from pipeline.inspector.web.documents import address
 
 _NUM = 7  # of a kind: more than an inspector remembers

@@ -5,12 +5,12 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.results import record
-from pipeline.runs import Folder, Manifest, read_manifest
-from pipeline.stages import STAGES
+from tests.finished_run import came_to
 from webtext.demo.dump import FILE_NAME, write_dump
 from webtext.demo.run import demo_settings
 from webtext.demo.server import serve
@@ -28,7 +28,7 @@ def main() -> None:
         folders = [_build(Path(place) / str(num), num) for num in arguments.pages]
         for num, folder in zip(arguments.pages[1:], folders[1:], strict=True):
             foreseen = json.loads(
-                _webtext(folder, "plan", "webtext.toml", "--json", "--like", _run(folders[0]))
+                _webtext(folder, "plan", "webtext.toml", "--json", "--like", str(folders[0] / "run"))
             )
             for name, foretold, found in _compared(foreseen, folder):
                 low, likely, high = (foretold[end] for end in ("low", "likely", "high"))
@@ -64,34 +64,15 @@ def _build(folder: Path, num_pages: int) -> Path:
     return folder
 
 
-def _run(folder: Path) -> str:
-    return str(folder / "run")
-
-
 def _webtext(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "webtext", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder).stdout
 
 
-def _compared(foreseen: Any, folder: Path) -> list[tuple[str, Any, int]]:
-    found = {stage.name: read_manifest(Folder(_run(folder)) / stage.folder) for stage in STAGES}
-    manifests: dict[str, Manifest] = {name: one for name, one in found.items() if one is not None}
-    names = {
-        "link": "links",
-        "fetch": "pages",
-        "extract": "documents",
-        "filter": "filtered",
-        "dedupe": "corpus",
-    }
-    compared = [
-        (name, foreseen["records"][name], manifests[stage].counts.kept) for stage, name in names.items()
-    ]
-    tokens = sum(manifests["shard"].facts["tokens"].values())
-    compared.append(("tokens", foreseen["tokens"]["tokens"], tokens))
-    for stage, one in foreseen["bytes"].items():
-        num_bytes = sum(file.bytes for part in manifests[stage].parts for file in part.files)
-        compared.append((f"bytes of {stage}", one, num_bytes))
-    return compared
+def _compared(foreseen: Any, folder: Path) -> Iterator[tuple[str, Any, float]]:
+    for section, numbers in came_to(folder / "run").items():
+        for name, number in numbers.items():
+            yield f"bytes of {name}" if section == "bytes" else name, foreseen[section][name], number
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import torch
 from benchmarks.results import record
 from benchmarks.text_run import read_documents, write_text_run
 from model.config import ModelSettings, TrainSettings
-from model.log import StepReport
-from model.train import pretrain
+from model.training.log import StepReport
+from model.training.train import pretrain
 
 _VOCABULARY = 1024
 _STEPS = 600

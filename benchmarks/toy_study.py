@@ -33,15 +33,15 @@ import torch
 from benchmarks.results import record
 from benchmarks.text_run import read_documents, write_text_run
 from model.config import AlbertConfig, Config, GPT2Config, ModelSettings, TrainSettings
-from model.data import GPT2Data, open_shards
+from model.data.masked import AlbertData
+from model.data.sequences import GPT2Data, open_shards
 from model.gpt2 import GPT2
-from model.learner import Learner
-from model.masked import AlbertData
 from model.networks import Network, architecture_of, build_network, num_parameters
-from model.objectives import Batch, Totals
-from model.optim import learning_rate
-from model.processes import Processes
-from model.recipe import resolve_recipe
+from model.training.learner import Learner
+from model.training.objectives import Batch, Totals
+from model.training.optim import learning_rate
+from model.training.processes import Processes
+from model.training.recipe import resolve_recipe
 from tokenizer.encode import Tokenizer
 
 _VOCABULARY = 2048

@@ -26,13 +26,13 @@ from benchmarks.gpu_run import write_run
 from benchmarks.results import record
 from benchmarks.transformers_albert import build_transformers, inputs_of
 from model.config import ALBERT_PRESETS, AlbertConfig, Config, GPT2Config, ModelSettings, TrainSettings
-from model.data import GPT2Data, open_shards
-from model.learner import Learner
-from model.masked import AlbertBatch, AlbertData
+from model.data.masked import AlbertBatch, AlbertData
+from model.data.sequences import GPT2Data, open_shards
 from model.networks import build_network
-from model.objectives import Batch, Totals
-from model.processes import Processes
-from model.recipe import resolve_recipe
+from model.training.learner import Learner
+from model.training.objectives import Batch, Totals
+from model.training.processes import Processes
+from model.training.recipe import resolve_recipe
 from tokenizer.encode import Tokenizer
 
 _SETTLING, _STEPS = 3, 10

@@ -5,7 +5,7 @@ import transformers
 from torch import Tensor, nn
 
 from model.config import AlbertConfig
-from model.masked import NO_TARGET, AlbertBatch
+from model.data.masked import NO_TARGET, AlbertBatch
 from tests.in_transformers import albert_config
 
 

@@ -13,7 +13,7 @@ any number of processes.
 
 A checkpoint is written under a temporary name, flushed to the disk and renamed, so that a crash leaves
 the one before. One that was cut short later, by a copy or a full disk, is refused by its checksums.
-No random state is kept: data and dropout follow from the seed and the step (see `model.train`).
+No random state is kept: data and dropout follow from the seed and the step (see `model.training.train`).
 """
 
 import hashlib
@@ -30,17 +30,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.config import Config
+from model.config import AlbertConfig, Config
 from model.errors import ModelError
 from model.networks import Network, architecture_of, build_network, parse_config
 
 CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "optimizer", "tokenizer.json"
+_MOST_NAMED = 3
 BEST = "best"
 
 _NAME = re.compile(r"step-(\d{8,})")
+UNUSABLE_WEIGHTS = (SafetensorError, RuntimeError, OverflowError, ValueError)
+"""What is raised where weights are damaged, or not those that a network has."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -87,7 +92,7 @@ class Metadata:
         tokenizer: sha256 of tokenizer.json, in hexadecimal.
         shards: Digest of the shards that it was trained on.
         training: The seed and the recipe, as plain values.
-        guard: What the guard against spikes remembers (`model.guards`).
+        guard: What the guard against spikes remembers (`model.training.guards`).
     """
 
     progress: Progress
@@ -148,16 +153,10 @@ def read_metadata(path: Path) -> Metadata:
     """
     if not (path / CONFIG).is_file():
         raise ModelError(
-            f"{path} is not a checkpoint (it has no {CONFIG}), nor a folder of checkpoints;"
-            " name one, or train a model first"
+            f"{path} is not a checkpoint (it has no {CONFIG}), nor a folder of checkpoints; {_remedy(path)}"
         )
+    document = _document(path / CONFIG)
     try:
-        document = json.loads((path / CONFIG).read_bytes())
-        if "model_type" in document:
-            raise ModelError(
-                f"{path} is a model of Hugging Face's transformers; make a checkpoint of it first:"
-                f" webtext model import {path} --out FOLDER"
-            )
         metadata = Metadata(
             progress=Progress(**document["progress"]),
             preset=str(document["preset"]),
@@ -169,9 +168,7 @@ def read_metadata(path: Path) -> Metadata:
         )
         files = dict(document["files"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path / CONFIG} is damaged ({type(error).__name__}: {error}); use another checkpoint"
-        ) from error
+        raise _damaged(path / CONFIG, error) from error
     for name in {WEIGHTS, TOKENIZER, *files}:
         file = path / name
         if not file.is_file() or file_facts(file) != files.get(name):
@@ -182,12 +179,53 @@ def read_metadata(path: Path) -> Metadata:
     return metadata
 
 
+def _document(file: Path) -> Any:
+    """What a checkpoint's `config.json` holds; a ModelError where it is none, or one of transformers."""
+    try:
+        document = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, error) from error
+    if isinstance(document, dict) and "model_type" in document:
+        raise ModelError(
+            f"{file.parent} is a model of Hugging Face's transformers; make a checkpoint of it first:"
+            f" webtext model import {file.parent} --out FOLDER"
+        )
+    return document
+
+
+def _damaged(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"{file} is damaged ({type(error).__name__}: {error}); use another checkpoint")
+
+
+def _remedy(path: Path) -> str:
+    """What to name in place of a folder that holds no checkpoints, where there are some below it."""
+    below = (path.glob(f"{folders}/step-*/{CONFIG}") for folders in ("*", "*/*"))
+    names = sorted({str(file.parents[1]) for files in below for file in files})
+    return f"did you mean {', '.join(names[:_MOST_NAMED])}?" if names else "name one, or train a model first"
+
+
 def load_network(path: Path, config: Config) -> Network:
-    """The network of the checkpoint at `path`, on the CPU; `config` is its metadata's."""
-    with torch.device("meta"):
-        network = build_network(config)
-    network.load_state_dict(load_file(path / WEIGHTS), assign=True)
+    """The network of the checkpoint at `path`, on the CPU; `config` is its metadata's.
+
+    Raises:
+        ModelError: Its weights cannot be read, or are not those of such a network.
+    """
+    try:
+        weights = load_file(path / WEIGHTS)
+        require_depth(config, weights)
+        with torch.device("meta"):
+            network = build_network(config)
+        network.load_state_dict(weights, assign=True)
+    except UNUSABLE_WEIGHTS as error:
+        raise _damaged(path / WEIGHTS, error) from error
     return network
+
+
+def require_depth(config: Config, weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for more layers than there are weights: to make so many could take all memory."""
+    depth = config.groups if isinstance(config, AlbertConfig) and config.sharing == "all" else config.layers
+    if depth > len(weights):
+        raise ValueError(f"{depth:,} layers cannot be made of {len(weights):,} weights")
 
 
 def checkpoint_path(directory: Path, step: int) -> Path:

@@ -246,7 +246,7 @@ class ModelSettings(_Settings):
 
 
 class TrainSettings(_Settings):
-    """How to train it; what is left out follows from the model (see `model.recipe`)."""
+    """How to train it; what is left out follows from the model (see `model.training.recipe`)."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Number that the initial weights, the order of the data and dropout follow from."""

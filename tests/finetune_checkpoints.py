@@ -7,7 +7,7 @@ import torch
 from model.checkpoint import Metadata, Progress
 from model.config import AlbertConfig, Config, GPT2Config
 from model.networks import build_network
-from model.saving import save_checkpoint
+from model.training.saving import save_checkpoint
 from tests.test_model_networks import sharpen
 from tests.test_model_shards import make_vocabulary
 from tokenizer.encode import Tokenizer

@@ -21,8 +21,8 @@ from model.evaluate.registry import TASKS
 from model.evaluate.requests import Generation, Likelihood, Likely, Reply, Request, TextLikelihood, Written
 from model.evaluate.run import evaluate
 from model.evaluate.shots import ExamplePool
-from model.exchange import export_checkpoint
-from model.train import pretrain
+from model.exchange.exchange import export_checkpoint
+from model.training.train import pretrain
 from tests.test_evaluate_language_model import log_softmax, split
 from tests.test_model_shards import make_documents, write_run
 from tokenizer.encode import Tokenizer

@@ -15,7 +15,7 @@ from model.config import AlbertConfig, GPT2Config
 from model.evaluate.loading import load_language_model
 from model.evaluate.registry import TASKS
 from model.evaluate.requests import Likelihood, Likely
-from model.exchange import import_checkpoint
+from model.exchange.exchange import import_checkpoint
 from model.networks import num_parameters
 from pipeline.errors import InputError, RunError
 from pipeline.stages import VERSION

@@ -20,9 +20,9 @@ from model.errors import ModelError
 from model.evaluate.harness import HarnessModel, generation_of, main, register
 from model.evaluate.loading import load_language_model
 from model.evaluate.requests import Generation, Likelihood, Likely
-from model.exchange import export_checkpoint, import_checkpoint
+from model.exchange.exchange import export_checkpoint, import_checkpoint
+from model.exchange.huggingface import write_model
 from model.gpt2 import GPT2
-from model.huggingface import write_model
 from tests.test_model_exchange import ALBERT_SMALL, GPT2_SMALL, OWN_IDS, sharp, write_small
 from tests.test_model_shards import make_documents, make_vocabulary
 from tokenizer.vocabulary import END_OF_TEXT

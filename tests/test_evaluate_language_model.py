@@ -9,10 +9,10 @@ import torch
 import transformers
 
 from model.config import GPT2Config
-from model.convert import gpt2_to_hf
 from model.errors import ModelError
 from model.evaluate.language_model import LanguageModel
 from model.evaluate.requests import Generation, Likelihood, Likely, Request, TextLikelihood, Written
+from model.exchange.convert import gpt2_to_hf
 from model.gpt2 import GPT2
 from tests.in_transformers import gpt2_config
 from tests.test_model_networks import sharpen

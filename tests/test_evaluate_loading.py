@@ -11,7 +11,7 @@ from model.checkpoint import newest_checkpoint
 from model.errors import ModelError
 from model.evaluate.loading import load_language_model
 from model.evaluate.requests import Likelihood
-from model.exchange import import_checkpoint
+from model.exchange.exchange import import_checkpoint
 from tests.test_model_exchange import (
     ALBERT_SMALL,
     GPT2_SMALL,

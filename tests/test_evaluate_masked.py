@@ -12,11 +12,11 @@ import model.evaluate.masked
 from model.albert import Albert
 from model.checkpoint import Metadata, Progress
 from model.config import AlbertConfig, Config, GPT2Config
-from model.convert import albert_to_hf
+from model.data.masked import AlbertData
 from model.errors import ModelError
 from model.evaluate.masked import _sentence_ends, evaluate_masked
-from model.generate import Checkpoint
-from model.masked import AlbertData
+from model.exchange.convert import albert_to_hf
+from model.generation.generate import Checkpoint
 from model.networks import build_network
 from tests.in_transformers import albert_config
 from tests.test_model_networks import sharpen

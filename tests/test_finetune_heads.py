@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.albert import Albert
-from model.convert import albert_to_hf, gpt2_to_hf
+from model.exchange.convert import albert_to_hf, gpt2_to_hf
 from model.finetune.classification import TextClassifier
 from model.finetune.framing import Framed, FramedBatch, Framing
 from model.finetune.glue import Labelled

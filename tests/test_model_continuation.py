@@ -8,11 +8,11 @@ import torch
 
 from model.cache import KeyValueCache
 from model.config import GPT2Config
-from model.continuation import Limits, Start, continue_tokens
-from model.convert import gpt2_to_hf
 from model.errors import ModelError
+from model.exchange.convert import gpt2_to_hf
+from model.generation.continuation import Limits, Start, continue_tokens
+from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
-from model.sampling import Sampling
 
 CONFIG = GPT2Config(vocab_size=31, context=16, layers=3, width=16, heads=2)
 CPU = torch.device("cpu")

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from model.attention_masks import document_mask
 from model.config import GPT2Config
-from model.data import GPT2Batch, GPT2Data, open_shards
+from model.data.prefetch import Span, micro_batches
+from model.data.sequences import GPT2Batch, GPT2Data, open_shards
 from model.errors import ModelError
 from model.gpt2 import GPT2
-from model.prefetch import Span, micro_batches
 from tests.test_model_shards import write_run
 from tokenizer.encode import Tokenizer
 from tokenizer.tokenfile import TokenFile, document_index

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from model.draws import below, count_heads, draw, make_keys, uniform
-from model.permutation import Permutation
+from model.data.draws import below, count_heads, draw, make_keys, uniform
+from model.data.permutation import Permutation
 
 
 def test_draws_are_those_of_splitmix64() -> None:

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 from model.albert import Albert
 from model.checkpoint import load_network, newest_checkpoint, read_metadata
 from model.config import AlbertConfig, Config, GPT2Config
-from model.convert import gpt2_to_hf
 from model.errors import ModelError
-from model.exchange import export_checkpoint, import_checkpoint
-from model.generate import load_checkpoint
+from model.exchange.convert import gpt2_to_hf
+from model.exchange.exchange import export_checkpoint, import_checkpoint
+from model.exchange.huggingface import read_model, write_model
+from model.generation.generate import load_checkpoint
 from model.gpt2 import GPT2
-from model.huggingface import read_model, write_model
 from model.networks import Network, build_network
 from tests.test_model_networks import random_tokens, sharpen
 from tests.test_model_shards import make_vocabulary

@@ -9,9 +9,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.albert import Albert
 from model.config import ALBERT_PRESETS, GPT2_PRESETS, AlbertConfig, GPT2Config, Sharing
-from model.flops import flops_per_token, peak_flops, unknown_peak, utilisation
 from model.gpt2 import GPT2
 from model.networks import num_parameters
+from model.training.flops import flops_per_token, peak_flops, unknown_peak, utilisation
 
 
 def test_gpt2_124m_is_what_nanogpt_counts() -> None:

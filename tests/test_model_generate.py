@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from model.config import GPT2Config, ModelSettings, TrainSettings
 from model.devices import find_device
 from model.errors import ModelError
-from model.generate import (
+from model.generation.generate import (
     Checkpoint,
     Generated,
     _decode,
@@ -21,9 +21,9 @@ from model.generate import (
     load_checkpoint,
     num_left_out,
 )
+from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
-from model.sampling import Sampling
-from model.train import pretrain
+from model.training.train import pretrain
 from pipeline.errors import InputError
 from tests.command import webtext
 from tests.test_model_shards import write_run
@@ -253,7 +253,7 @@ def test_memory_that_ends_is_told_with_what_to_lower(
     def exhaust(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr("model.generate.continue_tokens", exhaust)
+    monkeypatch.setattr("model.generation.generate.continue_tokens", exhaust)
     for batch, advice in (("4", "lower --batch from 4"), ("1", "choose --device cpu")):
         answer = command(str(folders["gpt2"]), "--prompt", "", "--samples", "2", "--batch", batch)
         assert advice in str(answer.exception)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from model.config import ModelSettings, TrainSettings
-from model.log import StepReport
-from model.train import pretrain
+from model.training.log import StepReport
+from model.training.train import pretrain
 from tests.test_model_shards import write_run
 
 GOLDEN = Path(__file__).parent / "golden"

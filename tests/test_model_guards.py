@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.errors import ModelError
-from model.guards import (
+from model.training.guards import (
     MOST_INTERVENTIONS,
     Action,
     SpikeGuard,

@@ -10,7 +10,7 @@ import pytest
 
 from model.checkpoint import newest_checkpoint, read_metadata
 from model.config import ModelSettings, TrainSettings
-from model.train import pretrain
+from model.training.train import pretrain
 from tests.test_model_shards import make_documents, write_run
 from tests.training_processes import Kill, forkserver, train_killed, train_on_one_thread
 

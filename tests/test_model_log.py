@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from model.bits_per_byte import bits_per_byte, bytes_per_token
-from model.data import open_shards
+from model.data.sequences import open_shards
 from model.errors import ModelError
-from model.log import LOG, StepReport, TrainingLog, describe
+from model.training.bits_per_byte import bits_per_byte, bytes_per_token
+from model.training.log import LOG, StepReport, TrainingLog, describe
 from tests.test_model_shards import make_documents, write_run
 
 REPORT = StepReport(

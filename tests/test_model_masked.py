@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from model.data import open_shards
-from model.draws import make_keys
+from model.data.draws import make_keys
+from model.data.masked import NO_TARGET, AlbertBatch, AlbertData
+from model.data.masking import Vocabulary, _lay_out, _take, choose_words
+from model.data.pairs import Splits, draw_pairs, draw_splits, excess, plan_chunks
+from model.data.prefetch import Span, micro_batches
+from model.data.sequences import open_shards
 from model.errors import ModelError
-from model.masked import NO_TARGET, AlbertBatch, AlbertData
-from model.masking import Vocabulary, _lay_out, _take, choose_words
-from model.pairs import Splits, draw_pairs, draw_splits, excess, plan_chunks
-from model.prefetch import Span, micro_batches
 from tests.test_model_shards import make_vocabulary, write_run
 from tokenizer.encode import Tokenizer
 from tokenizer.files import write_tokenizer

@@ -23,12 +23,12 @@ from model.config import (
     ModelSettings,
     TrainSettings,
 )
-from model.convert import albert_from_hf, albert_to_hf, gpt2_from_hf, gpt2_to_hf
-from model.data import GPT2Batch
+from model.data.sequences import GPT2Batch
+from model.exchange.convert import albert_from_hf, albert_to_hf, gpt2_from_hf, gpt2_to_hf
 from model.gpt2 import GPT2, Attention
 from model.networks import build_network, num_parameters
-from model.objectives import Objective, Totals
-from model.recipe import resolve_recipe
+from model.training.objectives import Objective, Totals
+from model.training.recipe import resolve_recipe
 from tests.in_transformers import gpt2_config
 
 GPT2_SMALL = GPT2Config(vocab_size=61, context=24, layers=3, width=32, heads=4)
@@ -437,5 +437,5 @@ def test_settings_override_the_recipe_and_the_preset() -> None:
 
 
 def test_settings_need_no_torch() -> None:
-    code = "import sys, model, model.config, model.recipe; sys.exit('torch' in sys.modules)"
+    code = "import sys, model, model.config, model.training.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from model.config import AlbertConfig, ModelSettings, TrainSettings
 from model.networks import build_network
-from model.optim import Lamb, MuonAndAdamW, build_optimizer, learning_rate
-from model.recipe import Recipe, resolve_recipe
+from model.training.optim import Lamb, MuonAndAdamW, build_optimizer, learning_rate
+from model.training.recipe import Recipe, resolve_recipe
 
 STEP = 2048
 RECIPE = resolve_recipe(

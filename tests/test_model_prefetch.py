@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from model.config import ModelSettings, TrainSettings
-from model.data import GPT2Batch, GPT2Data, open_shards
+from model.data.masked import AlbertBatch
+from model.data.prefetch import Span, read_ahead
+from model.data.sequences import GPT2Batch, GPT2Data, open_shards
+from model.data.workload import Data, open_workload
 from model.errors import ModelError
-from model.masked import AlbertBatch
-from model.objectives import Batch
-from model.prefetch import Span, read_ahead
-from model.recipe import resolve_recipe
-from model.workload import Data, open_workload
+from model.training.objectives import Batch
+from model.training.recipe import resolve_recipe
 from tests.test_model_shards import write_run
 
 # Newer Pythons warn of what torch's loader has always done.

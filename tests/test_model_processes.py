@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from model.config import ModelSettings, TrainSettings
-from model.log import StepReport
-from model.train import pretrain
+from model.training.log import StepReport
+from model.training.train import pretrain
 from tests.test_model_shards import write_run
 from tests.training_processes import train_together
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import ModelSettings, TrainSettings
-from model.optim import learning_rate
-from model.ramp import BatchPlan
-from model.recipe import resolve_recipe
+from model.training.optim import learning_rate
+from model.training.ramp import BatchPlan
+from model.training.recipe import resolve_recipe
 
 BILLION = 10**9
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.errors import ModelError
-from model.sampling import Sampling
+from model.generation.sampling import Sampling
 
 
 def shares(logits: list[float], sampling: Sampling, num_draws: int = 4000) -> Tensor:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from model.config import ModelSettings, TrainSettings
-from model.data import open_shards
+from model.data.sequences import open_shards
+from model.data.workload import open_workload
 from model.errors import ModelError
-from model.recipe import resolve_recipe
-from model.workload import open_workload
+from model.training.recipe import resolve_recipe
 from tokenizer.encode import Tokenizer
 from tokenizer.files import write_tokenizer
 from tokenizer.sentences import token_spans

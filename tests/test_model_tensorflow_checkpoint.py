@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import ModelError
-from model.tensorflow_checkpoint import read_tensorflow_checkpoint
+from model.exchange.tensorflow_checkpoint import read_tensorflow_checkpoint
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

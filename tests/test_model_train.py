@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from model import learner
 from model.checkpoint import load_network, newest_checkpoint, read_metadata
 from model.config import ALBERT_PRESETS, GPT2_PRESETS, GPT2Config, ModelSettings, TrainSettings
-from model.data import GPT2Batch
+from model.data.sequences import GPT2Batch
 from model.errors import ModelError
-from model.generate import load_checkpoint
+from model.generation.generate import load_checkpoint
 from model.gpt2 import GPT2
-from model.log import StepReport, TrainResult
-from model.objectives import Objective, Totals
-from model.optim import build_optimizer
-from model.recipe import resolve_recipe
-from model.saving import restore
-from model.train import pretrain, roomy_micro_batch
+from model.training import learner
+from model.training.log import StepReport, TrainResult
+from model.training.objectives import Objective, Totals
+from model.training.optim import build_optimizer
+from model.training.recipe import resolve_recipe
+from model.training.saving import restore
+from model.training.train import pretrain, roomy_micro_batch
 from tests.test_model_shards import make_documents, write_run
 
 ARCHITECTURES = ["gpt2", "albert"]

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from model import saving
 from model.config import ModelSettings, TrainSettings
 from model.errors import ModelError
-from model.log import StepReport
-from model.train import pretrain
+from model.training import saving
+from model.training.log import StepReport
+from model.training.train import pretrain
 
 _LONGEST_S = 100
 
@@ -60,7 +60,7 @@ def train_killed(
 
 
 class Kill:
-    """SIGKILL to this process at the `number`-th call of a function of `model.saving`."""
+    """SIGKILL to this process at the `number`-th call of a function of `model.training.saving`."""
 
     def __init__(self, function: str, number: int) -> None:
         self.function = function

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from model.cache import KeyValueCache
-from model.continuation import Limits, Start, continue_tokens
 from model.errors import ModelError
 from model.evaluate.likelihoods import log_probabilities
 from model.evaluate.requests import Generation, Written
+from model.generation.continuation import Limits, Start, continue_tokens
+from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
-from model.sampling import Sampling
 from tokenizer.encode import Tokenizer
 
 LENGTH_PENALTY = 0.6

@@ -9,10 +9,10 @@ from model.checkpoint import CONFIG, checkpoints
 from model.config import GPT2Config
 from model.errors import ModelError
 from model.evaluate.language_model import LanguageModel
-from model.exchange import read_pretrained
-from model.generate import load_checkpoint
+from model.exchange.exchange import read_pretrained
+from model.exchange.huggingface import read_json
+from model.generation.generate import load_checkpoint
 from model.gpt2 import GPT2
-from model.huggingface import read_json
 from tokenizer.encode import Tokenizer
 from tokenizer.errors import TokenizerError
 from tokenizer.files import TOKENIZER_JSON, file_contents

@@ -1,8 +1,8 @@
 """How well an ALBERT does what it was trained for, on texts that it has not seen.
 
-Masked words and the order of segments are made as for training (`model.masked`): 15 % of each sequence, whole
-words in runs of up to three, 80/10/10; each chunk of a document is read once. Here a sentence ends at a full
-stop, question or exclamation mark (and the quotes and brackets that close behind it) before white space,
+Masked words and the order of segments are made as for training (`model.data.masked`): 15 % of each sequence,
+whole words in runs of up to three, 80/10/10; each chunk of a document is read once. Here a sentence ends at a
+full stop, question or exclamation mark (and the quotes and brackets that close behind it) before white space,
 and where a line ends: plainer than the shard stage's own rules, and the same for every text that is compared.
 
 Pseudo-perplexity is that of Salazar et al. 2020, "Masked Language Model Scoring": each token in turn is
@@ -20,9 +20,9 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from model.albert import Albert
+from model.data.masked import NO_TARGET, AlbertData
 from model.errors import ModelError
-from model.generate import Checkpoint
-from model.masked import NO_TARGET, AlbertData
+from model.generation.generate import Checkpoint
 from tokenizer.encode import Tokenizer
 from tokenizer.sentences import token_spans
 from tokenizer.text import well_formed

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.draws import draw
+from model.data.draws import draw
 from model.evaluate.requests import Generation, Likelihood, Request
 from model.evaluate.task import Item, Task
 from tokenizer.encode import Tokenizer

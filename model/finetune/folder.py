@@ -18,14 +18,23 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file
 
-from model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, file_facts, new_folder, save_weights
+from model.checkpoint import (
+    CONFIG,
+    TOKENIZER,
+    UNUSABLE_WEIGHTS,
+    WEIGHTS,
+    file_facts,
+    new_folder,
+    require_depth,
+    save_weights,
+)
 from model.devices import find_device
 from model.errors import ModelError
 from model.finetune.classification import TextClassifier
 from model.finetune.framing import Framing
 from model.finetune.heads import Classifier, SpanReader
 from model.finetune.spans import QuestionReader
-from model.generate import Checkpoint
+from model.generation.generate import Checkpoint
 from model.networks import Network, architecture_of, build_network, parse_config
 from tokenizer.encode import Tokenizer
 
@@ -79,7 +88,7 @@ def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:
         task, length = document["task"], int(document["max_length"])
         classes, answers_none = tuple(map(str, document["classes"])), bool(document["answers_none"])
         facts = dict(document["files"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{file} is damaged or no fine-tuned model's ({type(error).__name__}: {error});"
             " make one by webtext finetune"
@@ -90,12 +99,16 @@ def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:
                 f"{path / name} is missing or damaged (its size or sha256 is not the one in {CONFIG});"
                 " copy the folder again"
             )
-    with torch.device("meta"):
-        network = build_network(config)
-    model = attach(
-        task, network, Framing(config, Tokenizer.load(path), length), classes, answers_none=answers_none
-    )
-    model.module.load_state_dict(load_file(path / WEIGHTS), assign=True)
+    framing = Framing(config, Tokenizer.load(path), length)
+    try:
+        weights = load_file(path / WEIGHTS)
+        require_depth(config, weights)
+        with torch.device("meta"):
+            network = build_network(config)
+        model = attach(task, network, framing, classes, answers_none=answers_none)
+        model.module.load_state_dict(weights, assign=True)
+    except UNUSABLE_WEIGHTS as error:
+        raise ModelError(f"{path / WEIGHTS} is damaged ({error}); copy the folder again") from error
     model.module.eval().to(place)
     return model
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from model.config import AlbertConfig, Config
+from model.data.pairs import excess
 from model.errors import ModelError
-from model.pairs import excess
 from tokenizer.encode import Tokenizer
 
 Tokens = npt.NDArray[np.integer]

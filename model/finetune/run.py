@@ -16,7 +16,7 @@ from model.finetune.framing import Framing
 from model.finetune.glue import read_labelled_texts, require_known
 from model.finetune.squad import read_questions
 from model.finetune.train import FineTuneSettings, OnStep, train
-from model.generate import load_checkpoint
+from model.generation.generate import load_checkpoint
 
 _LENGTHS: Mapping[Task, int] = {"classify": 128, "spans": 384}
 

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from model.data.ragged import Integers
 from model.evaluate.tasks.answers import best, exact_match, f1, normalized
 from model.finetune.framing import Framed, Framing, Tokens
 from model.finetune.heads import SpanReader
 from model.finetune.squad import Answer, Question
-from model.ragged import Integers
 from tokenizer.text import well_formed
 
 STRIDE: Final = 128

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from model.data.permutation import Permutation
 from model.errors import ModelError
-from model.optim import build_adamw
-from model.permutation import Permutation
+from model.training.optim import build_adamw
 
 OnStep = Callable[[int, int, float], None]
 """Told of each step: its number from 1 on, of how many, and its loss."""

@@ -53,11 +53,10 @@ def read_wikitext(path: Path) -> list[Item]:
         EvaluationFileError: Where the file is cut, or begins with no article.
     """
     articles: list[list[str]] = [[]]
-    is_blank = True
+    is_blank, has_begun = True, False
     for number, raw in read_lines(path, every_line_ends=True):
         line = raw.strip()
         is_heading = is_blank and re.fullmatch(r"= [^=].* =", line) is not None
-        has_begun = any(articles[-1])
         if not has_begun and line and not is_heading:
             raise EvaluationFileError(
                 f"{path}, line {number}: no article's heading ( = Title = ), which WikiText begins with: "
@@ -65,6 +64,7 @@ def read_wikitext(path: Path) -> list[Item]:
             )
         if is_heading and has_begun:
             articles.append([])
+        has_begun = has_begun or is_heading
         articles[-1].append(line)
         is_blank = not line
     return _items([_detokenized(lines, WIKITEXT) for lines in articles])

@@ -12,7 +12,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from model.recipe import Recipe
+from model.training.recipe import Recipe
 
 
 class Lamb(torch.optim.Optimizer):

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 
 from model.config import Config
-from model.flops import flops_per_token, peak_flops, unknown_peak, utilisation
-from model.processes import Processes
+from model.training.flops import flops_per_token, peak_flops, unknown_peak, utilisation
+from model.training.processes import Processes
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What one step took; the fields are those of `model.log.StepReport`."""
+    """What one step took; the fields are those of `model.training.log.StepReport`."""
 
     tokens_per_second: float
     seconds: float

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from model.albert import Albert
 from model.checkpoint import Metadata, load_network, newest_checkpoint, read_metadata
-from model.continuation import Limits, Start, continue_tokens
 from model.devices import find_device
 from model.errors import ModelError
+from model.generation.continuation import Limits, Start, continue_tokens
+from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
 from model.networks import Network
-from model.sampling import Sampling
 from tokenizer.encode import Tokenizer
 
 MASK = "[MASK]"

@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from model.draws import below, draw, seed_draws
-from model.ragged import Integers
+from model.data.draws import below, draw, seed_draws
+from model.data.ragged import Integers
 
 _ROUNDS = 6
 

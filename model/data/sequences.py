@@ -19,16 +19,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.data.permutation import Permutation
+from model.data.ragged import Integers, begins, count_in, spread
 from model.errors import ModelError
-from model.permutation import Permutation
-from model.ragged import Integers, begins, count_in, spread
 from tokenizer.tokenfile import TokenFile, read_index
 
 
@@ -97,23 +97,24 @@ def open_shards(run: Path) -> Shards:
             files=tuple(file["name"] for file in files),
             digest=hashlib.sha256(checksums.encode()).hexdigest(),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        sizes = {str(file["name"]): int(file["bytes"]) for file in files}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelError(
             f"{path} is not a manifest of token shards ({type(error).__name__}: {error});"
             " run the shard stage again"
         ) from error
-    _check_sizes(folder, files)
+    _check_sizes(folder, sizes)
     return shards
 
 
-def _check_sizes(folder: Path, files: Sequence[Mapping[str, Any]]) -> None:
-    for file in files:
-        path = folder / file["name"]
+def _check_sizes(folder: Path, sizes: Mapping[str, int]) -> None:
+    for name, expected in sizes.items():
+        path = folder / name
         size = path.stat().st_size if path.is_file() else None
-        if size != file["bytes"]:
+        if size != expected:
             found = "is missing" if size is None else f"has {size:,} bytes"
             raise ModelError(
-                f"{path} {found}, the manifest says {file['bytes']:,} bytes; run the shard stage again"
+                f"{path} {found}, the manifest says {expected:,} bytes; run the shard stage again"
             )
 
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from model.albert import Albert
-from model.data import GPT2Batch
+from model.data.masked import NO_TARGET, AlbertBatch
+from model.data.sequences import GPT2Batch
 from model.gpt2 import GPT2
 from model.linear_cross_entropy import linear_cross_entropy
-from model.masked import NO_TARGET, AlbertBatch
 from model.networks import Network
 
 Batch = GPT2Batch | AlbertBatch

@@ -15,9 +15,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -34,8 +31,10 @@ from model.checkpoint import (
     flush,
     save_weights,
 )
+from model.errors import ModelError
 from model.networks import Network
-from model.processes import Processes
+from model.training.processes import Processes
+from model.training.state_reader import read_tensors, tensors_in
 
 
 class CheckpointWriter:
@@ -140,24 +139,28 @@ def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> N
 
     Either may be spread over processes, other ones than those that wrote it. What the optimizer remembers
     comes from the checkpoint; its settings, such as weight decay, stay.
+
+    Raises:
+        ModelError: What the optimizer remembers is damaged, or of another network.
     """
     weights = load_file(path / WEIGHTS)
     places = network.state_dict()
     network.load_state_dict({name: _spread_like(places[name], weights[name]) for name in places})
     parameters = dict(network.named_parameters())
     state: dict[str, Tensor] = {}
-    for key, facts in FileSystemReader(path / STATE).read_metadata().state_dict_metadata.items():
-        if not isinstance(facts, TensorStorageMetadata):
-            raise TypeError(f"{path}: {key} is no tensor")
-        like = parameters[key.rpartition("/")[0]].detach()
-        dtype = facts.properties.dtype
-        is_spread = facts.size == like.shape
+    for key, (shape, dtype) in tensors_in(path / STATE).items():
+        parameter = parameters.get(key.rpartition("/")[0])
+        if parameter is None or shape.numel() > parameter.numel():
+            raise ModelError(f"{path / STATE}: {key} is of another network; use another checkpoint")
+        is_spread = shape == parameter.shape
         state[key] = (
-            torch.zeros_like(like, dtype=dtype) if is_spread else torch.zeros(facts.size, dtype=dtype)
+            torch.zeros_like(parameter.detach(), dtype=dtype)
+            if is_spread
+            else torch.zeros(shape, dtype=dtype)
         )
     if state:
         with _alone_is_fine():
-            load(state, checkpoint_id=path / STATE)
+            read_tensors(path / STATE, state)
     _load_optimizer(network, optimizer, state)
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from model.config import ModelSettings, TrainSettings
-from model.ramp import BatchPlan
+from model.training.ramp import BatchPlan
 
 _BILLION = 1_000_000_000
 _HALF_MILLION = 512 * 1024

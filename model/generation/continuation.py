@@ -11,8 +11,8 @@ from torch import Tensor
 
 from model.cache import KeyValueCache
 from model.errors import ModelError
+from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
-from model.sampling import Sampling
 
 Seed = tuple[int, ...]
 

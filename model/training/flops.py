@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from model.config import AlbertConfig, Config, GPT2Config
-from model.masked import MASKED_FRACTION
+from model.data.masked import MASKED_FRACTION
 
 _FORWARD: Final = 2
 _FORWARD_BACKWARD: Final = 6
@@ -192,4 +192,6 @@ def utilisation(tokens_per_second: float, flops: float, peak: float, devices: in
 
 def unknown_peak(device_name: str) -> str:
     """What to say of a device whose peak is not known."""
-    return f"no MFU is shown: the peak speed of {device_name!r} is not in the table in model/flops.py"
+    return (
+        f"no MFU is shown: the peak speed of {device_name!r} is not in the table in model/training/flops.py"
+    )

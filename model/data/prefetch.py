@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from model.data.workload import Data
 from model.errors import ModelError
-from model.objectives import Batch
-from model.workload import Data
+from model.training.objectives import Batch
 
 _AHEAD = 4  # Batches that each process has made or is making before they are asked for.
 

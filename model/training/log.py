@@ -3,11 +3,12 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model.boards import Board, TensorBoard, WeightsAndBiases
+from model.training.boards import Board, TensorBoard, WeightsAndBiases
 
 LOG = "log.jsonl"
 
@@ -27,11 +28,11 @@ class StepReport:
         tokens_per_second: Tokens of this step over the seconds that it took, padding aside.
         seconds: Seconds since this call of `pretrain` took its first step.
         data_seconds: Seconds of this step in which the device had to wait for its batches.
-        mfu: Share of the devices' peak that the model's FLOPs come to (`model.flops`); None where no peak
-            is known.
+        mfu: Share of the devices' peak that the model's FLOPs come to (`model.training.flops`); None where no
+            peak is known.
         hfu: The same of the FLOPs that were carried out.
         memory_bytes: Most memory that was held so far: by tensors on a GPU, by the process on a CPU.
-        intervention: What the guard saw, where the step's update was not made (`model.guards`).
+        intervention: What the guard saw, where the step's update was not made (`model.training.guards`).
         val_loss: Validation loss in nats, where this step measured it.
         bits_per_byte: The same in bits a byte of text, where that means something (not for ALBERT).
         checkpoint: Folder of the checkpoint, where this step wrote one.
@@ -132,12 +133,10 @@ class TrainingLog:
 
         Not all lines of fewer steps: a run that went back to a checkpoint by itself has taken some twice.
         """
-        lines = _lines(self._path)
-        kept = max(
-            (place for place, line in enumerate(lines, 1) if _step_of(line) <= resumed_from), default=0
-        )
+        reports = _reports(self._path)
+        kept = max((place for place, (step, _) in enumerate(reports, 1) if step <= resumed_from), default=0)
         draft = self._path.with_name(f".{LOG}.draft")
-        draft.write_text("".join(lines[:kept]))
+        draft.write_text("".join(line for _, line in reports[:kept]))
         draft.replace(self._path)
 
 
@@ -186,11 +185,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lines(path: Path) -> list[str]:
-    """Whole lines of the log; a crash may have cut the last one short."""
-    text = path.read_text() if path.exists() else ""
-    return [line for line in text.splitlines(keepends=True) if line.endswith("}\n")]
-
-
-def _step_of(line: str) -> int:
-    return int(json.loads(line)["step"])
+def _reports(path: Path) -> list[tuple[int, str]]:
+    """Steps of the log, each with its line; a crash may have cut the last one short: it is left out."""
+    text = path.read_text("utf-8", "replace") if path.exists() else ""
+    found = []
+    for line in text.splitlines(keepends=True):
+        with suppress(ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            found.append((int(json.loads(line)["step"]), line))
+    return [(step, line) for step, line in found if line.endswith("}\n")]

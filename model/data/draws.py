@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from model.ragged import Integers, spread
+from model.data.ragged import Integers, spread
 
 Draws = npt.NDArray[np.uint64]
 

@@ -16,7 +16,7 @@ Source: create_pretraining_data.py of the released ALBERT, with these difference
   document and calls that swapped, which teaches topics rather than order.
 - As many tokens are masked as the fraction says, also in long sequences: the released default of 20
   predictions at 512 tokens is 3.9 %, not 15 %.
-- Runs of masked words do not compete for the same words (see `model.masking.choose_words`).
+- Runs of masked words do not compete for the same words (see `model.data.masking.choose_words`).
 """
 
 from collections.abc import Iterable
@@ -28,12 +28,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.draws import Draws, below, draw, make_keys, uniform
+from model.data.draws import Draws, below, draw, make_keys, uniform
+from model.data.masking import Flags, Vocabulary, choose_words
+from model.data.pairs import Pairs, Splits, draw_pairs, draw_splits, plan_chunks
+from model.data.permutation import Permutation
+from model.data.ragged import Integers, begins, count_in
 from model.errors import ModelError
-from model.masking import Flags, Vocabulary, choose_words
-from model.pairs import Pairs, Splits, draw_pairs, draw_splits, plan_chunks
-from model.permutation import Permutation
-from model.ragged import Integers, begins, count_in
 from tokenizer.encode import Tokenizer
 from tokenizer.tokenfile import TokenFile
 

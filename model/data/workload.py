@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from model.config import AlbertConfig, Config, ModelSettings
-from model.data import GPT2Data, Shards, open_shards
+from model.data.masked import AlbertData
+from model.data.sequences import GPT2Data, Shards, open_shards
 from model.errors import ModelError
-from model.masked import AlbertData
-from model.objectives import Batch
-from model.recipe import Recipe
+from model.training.objectives import Batch
+from model.training.recipe import Recipe
 from tokenizer.encode import Tokenizer
 
 # Validation batches are the same for every seed, so that losses of several runs compare.

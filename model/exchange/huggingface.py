@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from model.checkpoint import save_weights
 from model.config import AlbertConfig, Config, GPT2Config
-from model.convert import (
+from model.errors import ModelError
+from model.exchange.convert import (
     State,
     albert_from_hf,
     albert_to_hf,
@@ -27,7 +27,6 @@ from model.convert import (
     gpt2_names_in_full,
     gpt2_to_hf,
 )
-from model.errors import ModelError
 from model.networks import build_network
 from tokenizer.files import TOKENIZER_CONFIG, TOKENIZER_JSON, file_contents
 from tokenizer.vocabulary import CLS, END_OF_TEXT, PAD, SEP, Vocabulary
@@ -287,7 +286,12 @@ def _load(file: Path) -> State:
         state = torch.load(file, weights_only=True, map_location="cpu")
     except OSError as error:
         raise ModelError(f"{file}: cannot be read: {error.strerror or error}") from error
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
+    except pickle.UnpicklingError as error:  # torch's message tells how to have it run all the same
+        raise ModelError(
+            f"{file}: is damaged or no file of weights alone, and what else it holds could run code; copy it"
+            " again, or have it as safetensors"
+        ) from error
+    except Exception as error:  # whatever foreign bytes make of the readers
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{file}: is damaged or no file of weights ({reason}); copy it again") from error
     if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):

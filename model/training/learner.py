@@ -23,10 +23,10 @@ from torch.utils.checkpoint import checkpoint
 from model.config import TrainSettings
 from model.gpt2 import GPT2
 from model.networks import Network
-from model.objectives import Batch, Objective, Totals
-from model.optim import build_optimizer
-from model.processes import Processes
-from model.recipe import Recipe
+from model.training.objectives import Batch, Objective, Totals
+from model.training.optim import build_optimizer
+from model.training.processes import Processes
+from model.training.recipe import Recipe
 
 
 class Learner:

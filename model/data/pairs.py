@@ -1,7 +1,7 @@
 """ALBERT's segments: chunks of a document's sentences, split in two, half of them swapped.
 
 All of it follows from the lengths of sentences, for many chunks at once; what the tokens are is only
-asked where a single sentence is split between words (see `model.masked`).
+asked where a single sentence is split between words (see `model.data.masked`).
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model.draws import Draws, below, count_heads, draw, uniform
-from model.ragged import Integers, begins, count_in, spread
+from model.data.draws import Draws, below, count_heads, draw, uniform
+from model.data.ragged import Integers, begins, count_in, spread
 
 SHORT_FRACTION = 0.1
 

@@ -20,12 +20,12 @@ from model.checkpoint import (
     require_new,
 )
 from model.config import ALBERT_PRESETS, GPT2_PRESETS, Config, GPT2Config
-from model.convert import gpt2_from_openai
 from model.errors import ModelError
-from model.huggingface import CONFIG, Pretrained, convert_checked, read_json, read_model, write_model
+from model.exchange.convert import gpt2_from_openai
+from model.exchange.huggingface import CONFIG, Pretrained, convert_checked, read_json, read_model, write_model
+from model.exchange.tensorflow_checkpoint import read_tensorflow_checkpoint
 from model.networks import build_network
-from model.saving import save_checkpoint
-from model.tensorflow_checkpoint import read_tensorflow_checkpoint
+from model.training.saving import save_checkpoint
 from tokenizer.files import TOKENIZER_JSON, file_contents, parse_tokenizer_json, read_gpt2
 from tokenizer.vocabulary import ALBERT_SPECIALS, END_OF_TEXT, Vocabulary
 

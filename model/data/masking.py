@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from model.draws import Draws, draw, uniform
-from model.ragged import Integers, begins, count_in, spread
+from model.data.draws import Draws, draw, uniform
+from model.data.ragged import Integers, begins, count_in, spread
 from tokenizer.encode import Tokenizer
 
 Flags = npt.NDArray[np.bool_]

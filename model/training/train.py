@@ -17,22 +17,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.bits_per_byte import bits_per_byte, bytes_per_token
 from model.checkpoint import Metadata, Progress, checkpoint_path, newest_checkpoint, read_metadata
 from model.config import Config, GPT2Config, ModelSettings, TrainSettings
+from model.data.prefetch import Span, micro_batches, read_ahead
+from model.data.workload import Workload, open_workload
 from model.errors import ModelError
-from model.guards import SpikeGuard, Verdict, check_batch, out_of_memory_advice
-from model.learner import Learner
-from model.log import StepReport, TrainingLog, TrainResult
 from model.networks import build_network
-from model.objectives import Batch, Totals
-from model.optim import learning_rate
-from model.prefetch import Span, micro_batches, read_ahead
-from model.processes import Processes, join_processes
-from model.recipe import Recipe, resolve_recipe
-from model.saving import CheckpointWriter, restore
-from model.speedometer import Speedometer, capacity, is_out_of_memory
-from model.workload import Workload, open_workload
+from model.training.bits_per_byte import bits_per_byte, bytes_per_token
+from model.training.guards import SpikeGuard, Verdict, check_batch, out_of_memory_advice
+from model.training.learner import Learner
+from model.training.log import StepReport, TrainingLog, TrainResult
+from model.training.objectives import Batch, Totals
+from model.training.optim import learning_rate
+from model.training.processes import Processes, join_processes
+from model.training.recipe import Recipe, resolve_recipe
+from model.training.saving import CheckpointWriter, restore
+from model.training.speedometer import Speedometer, capacity, is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
