@@ -12,9 +12,9 @@ import pyarrow.fs
 import pytest
 
 import pipeline.runs
-from pipeline.inspector.catalogue import Catalogue
+from pipeline.inspector.catalogue.catalogue import Catalogue
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.labels import Labels
+from pipeline.inspector.judging.labels import Labels
 from pipeline.inspector.web.app import create_app
 from pipeline.inspector.web.security import Access
 from pipeline.runs import Folder

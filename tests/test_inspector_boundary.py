@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.inspector.boundary import refuse_links_out
-from pipeline.inspector.catalogue import Catalogue
+from pipeline.inspector.catalogue.catalogue import Catalogue
 from pipeline.runs import Folder, read_manifest, read_sidecar
 from tests.synthetic_run import write_run
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inspector import browse as browsing
-from pipeline.inspector.browse import Asked, Shown, browse
-from pipeline.inspector.build import make
-from pipeline.inspector.catalogue import Catalogue, Opened
-from pipeline.inspector.filters import OPERATORS, Filter
-from pipeline.inspector.place import place
+from pipeline.inspector.catalogue.build import make
+from pipeline.inspector.catalogue.catalogue import Catalogue, Opened
+from pipeline.inspector.catalogue.place import place
+from pipeline.inspector.search import browse as browsing
+from pipeline.inspector.search.browse import Asked, Shown, browse
+from pipeline.inspector.search.filters import OPERATORS, Filter
 from pipeline.records import CORPUS
 from pipeline.runs import Folder
 from tests.document_parts import document, table, write_parts

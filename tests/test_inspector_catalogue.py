@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inspector import build as builds
-from pipeline.inspector import catalogue as catalogues
-from pipeline.inspector import place as places
-from pipeline.inspector import search
-from pipeline.inspector.build import make
-from pipeline.inspector.building import TEXTS, WAITING, Building
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.place import discard, place
-from pipeline.inspector.search import Indexed
-from pipeline.inspector.wanted import read_wanted
+from pipeline.inspector.catalogue import build as builds
+from pipeline.inspector.catalogue import catalogue as catalogues
+from pipeline.inspector.catalogue import place as places
+from pipeline.inspector.catalogue.build import make
+from pipeline.inspector.catalogue.builder import TEXTS, WAITING, Building
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.catalogue.place import discard, place
+from pipeline.inspector.search import text_index
+from pipeline.inspector.search.query import parse_query
+from pipeline.inspector.search.text_index import Indexed
 from pipeline.records import CORPUS
 from pipeline.runs import Folder, read_manifest
 from tests.document_parts import document, table, write_parts
@@ -141,7 +141,7 @@ def test_another_process_makes_it_while_it_is_used(small: Folder) -> None:
         assert catalogue.rows("SELECT count(*) AS num FROM documents") == num
         index = catalogue.now().index
         assert index is not None
-        assert index.best(read_wanted("page"), 5).total == num[0]["num"]
+        assert index.best(parse_query("page"), 5).total == num[0]["num"]
     assert names_in(Path(small.path("inspect"))) == ["catalogue", "index"]
 
 
@@ -271,7 +271,7 @@ def test_of_a_damaged_part_all_that_can_be_read_is_there(small: Folder, harm: Ca
     assert catalogue.texts(row["id"] for row in whole) == {row["id"]: row["text"] for row in whole}
     index = catalogue.now().index
     assert index is not None
-    found = index.best(read_wanted("page"), 1_000)
+    found = index.best(parse_query("page"), 1_000)
     assert found.total == len(whole)
     numbers = {row["id"]: row["rowid"] for row in catalogue.rows("SELECT rowid, id FROM documents")}
     assert set(found.numbers.tolist()) == {numbers[row["id"]] for row in whole}
@@ -296,7 +296,7 @@ def test_large_and_right_to_left_documents(run: Folder) -> None:
         ] == [len(text.encode()) for text in texts.values()]
     index = catalogue.now().index
     assert index is not None
-    assert index.best(read_wanted("بالعالم"), 5).numbers.tolist() == [1]
+    assert index.best(parse_query("بالعالم"), 5).numbers.tolist() == [1]
 
 
 def test_an_empty_corpus_is_no_error(run: Folder) -> None:
@@ -390,7 +390,7 @@ def test_lines_say_how_far_it_is() -> None:
 def test_nothing_is_made_of_a_run_that_changes_meanwhile(
     small: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = search.write_index
+    write = text_index.write_index
 
     def write_while_it_changes(path: Path, documents: Iterable[Indexed]) -> None:
         write(path, documents)

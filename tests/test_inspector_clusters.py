@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.clusters import (
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.clusters import (
     CLUSTERS_A_PAGE,
     ORDERS,
     Order,
@@ -25,7 +25,7 @@ from pipeline.inspector.clusters import (
     list_clusters,
     read_members,
 )
-from pipeline.inspector.differences import MOST_CHARACTERS, Piece, compare
+from pipeline.inspector.document.differences import MOST_CHARACTERS, Piece, compare
 from pipeline.records import CLUSTERS
 from pipeline.runs import Folder
 from tests.inspected import ask, inspecting

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from pipeline.inspector.browse import PAGE_SIZES
+from pipeline.inspector.search.browse import PAGE_SIZES
 from pipeline.records import CORPUS
 from pipeline.report.queries import QUERIES
 from pipeline.runs import Folder
@@ -234,7 +234,7 @@ def test_runs_without_documents_say_so(tmp_path: Path, browser: Browser) -> None
         assert "There are no documents yet" in ask(served).text
         assert "links" in ask(f"{served}/sql").text
     empty = Folder(str(tmp_path / "empty"))
-    empty.write("webtext.toml", b"")
+    empty.write("webtext.toml", b"# Settings digest: 0\n")
     with inspecting(empty, indexed=True) as served, page_of(browser) as page:
         page.goto(served)
         assert "There are no documents yet" in page.inner_text("main")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import UrlSettings
 from pipeline.errors import InputError
-from pipeline.inspector.labels import (
+from pipeline.inspector.judging.labels import (
     EXPORTS,
     FOLDER,
     MAX_LABEL,
@@ -87,9 +88,22 @@ def test_two_who_write_at_once_lose_nothing(run: Folder) -> None:
     assert {one.id: one.note for one in Labels(run).every()} == {f"{n:032x}": str(n) for n in range(200)}
 
 
+def test_of_those_who_saw_the_same_one_alone_is_heard(run: Folder) -> None:
+    labels, seen = Labels(run), Labels(run).of(labelled(1).id).version
+
+    def say(n: int) -> bool:
+        with suppress(Conflict):
+            labels.put(labelled(1, str(n)), seen)
+            return True
+        return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(say, range(50))) == 1
+
+
 _WRITER = """
 import sys
-from pipeline.inspector.labels import Labels
+from pipeline.inspector.judging.labels import Labels
 from pipeline.runs import Folder
 from tests.test_inspector_labels import labelled
 labels = Labels(Folder(sys.argv[1]))

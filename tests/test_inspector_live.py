@@ -357,7 +357,7 @@ def test_the_page_of_a_run_that_is_half_built(
 
 def test_the_page_of_a_run_of_nothing(chromium: Browser, tmp_path: Path) -> None:
     run = Folder(str(tmp_path / "run"))
-    run.write("webtext.toml", b"")
+    run.write("webtext.toml", b"# Settings digest: 0\n")
     with shown(chromium, run) as tab:
         assert tab.inner_text("#stages").count("not begun") == len(STAGES) - 1
         assert "No build is at work" in tab.inner_text("#live")

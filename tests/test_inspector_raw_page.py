@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.harmless import MOST_CHARACTERS, harmless
-from pipeline.inspector.raw_page import MOST_BYTES, in_plain_sight, read_page
-from pipeline.inspector.stored import find_page, part_of
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.harmless import MOST_CHARACTERS, harmless
+from pipeline.inspector.document.raw_page import MOST_BYTES, in_plain_sight, read_page
+from pipeline.inspector.document.stored import find_page, part_of
 from pipeline.records import LEDGER
 from pipeline.runs import Folder
 from tests.inspected import Answer, ask, inspecting

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pipeline.filter.rules import RULES
 from pipeline.filter.settings import FilterSettings
-from pipeline.inspector.reasons import Limit, limit, meaning
-from pipeline.inspector.rejected import ROWS_A_PAGE, WITH_ROWS, _Records, read_page, read_reasons
-from pipeline.inspector.tables import read_contents
+from pipeline.inspector.catalogue.tables import read_contents
+from pipeline.inspector.judging.reasons import Limit, limit, meaning
+from pipeline.inspector.judging.rejected import ROWS_A_PAGE, WITH_ROWS, _Records, read_page, read_reasons
 from pipeline.inspector.web.rejected import draw
 from pipeline.records import REJECTED, Reason
 from pipeline.runs import Folder, read_manifest

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline.inspector import place
-from pipeline.inspector.labels import FOLDER, Labelled, Labels
+from pipeline.inspector.catalogue import place
+from pipeline.inspector.judging.labels import FOLDER, Labelled, Labels
 from pipeline.remove import staged
 from pipeline.remove.request import Kind
 from pipeline.remove.staged import pending
@@ -17,30 +17,14 @@ from pipeline.verify import verify
 from tests.browser import browsing, page_of
 from tests.command import webtext
 from tests.inspected import ask, inspecting, remote
-from tests.removal_run import Page, build_in, copy_run, files_with, mark_of, remove_in, text_of, write_sources
+from tests.removal_run import FEW, NEAR, NEAR_COPY, copy_run, files_with, mark_of, remove_in
 from webtext.build import remove, resume_removal
-
-GONE = "https://gone.example/"
-PAGES = [
-    *(Page(f"https://site{n}.example/", text_of(str(n))) for n in range(6)),
-    Page(GONE, text_of("gone"), score=99),
-    Page("https://gone-copy.example/", text_of("gone", changed=6)),
-]
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, for reading."""
-    folder = tmp_path_factory.mktemp("removal")
-    write_sources(folder, PAGES)
-    build_in(folder)
-    return folder
 
 
 @pytest.fixture
-def run(built: Path, tmp_path: Path) -> Folder:
+def run(small_built: Path, tmp_path: Path) -> Folder:
     """A copy of it to be changed, with notes that quote two documents."""
-    return copy_run(built, tmp_path / "copy")
+    return copy_run(small_built, tmp_path / "copy")
 
 
 def ids(run: Folder) -> dict[str, str]:
@@ -59,9 +43,9 @@ def test_from_a_label_to_a_document_that_is_gone(run: Folder) -> None:
     folder = Path(run.path()).parent
     with inspecting(run, indexed=True) as address, browsing() as browser, page_of(browser) as page:
         page.goto(f"{address}/samples?seed=1&n=100&by=documents")
-        page.locator(f"#document-{names[GONE]}").focus()
+        page.locator(f"#document-{names[NEAR]}").focus()
         page.keyboard.press("1")
-        page.locator(f"#document-{names[GONE]} .said", has_text="Saved.").wait_for()
+        page.locator(f"#document-{names[NEAR]} .said", has_text="Saved.").wait_for()
         page.goto(f"{address}/labels")
         with page.expect_download() as download:
             page.get_by_text("Download documents.txt").click()
@@ -74,36 +58,36 @@ def test_from_a_label_to_a_document_that_is_gone(run: Folder) -> None:
         told = webtext(*options, "--dry-run", cwd=folder)
         assert told.returncode == 0, told.stderr
         assert "2 links with 2 documents would go: 1 asked for, 1 near-duplicates of them" in told.stdout
-        assert Labels(run).of(names[GONE]).labels == ("remove",)
+        assert Labels(run).of(names[NEAR]).labels == ("remove",)
         done = webtext(*options, cwd=folder)
         assert done.returncode == 0, done.stderr
         assert [one.id for one in Labels(run).every()] == [other]
-        assert GONE not in ask(f"{address}/labels").text
-    assert files_with(run, mark_of("gone")) == set()
+        assert NEAR not in ask(f"{address}/labels").text
+    assert files_with(run, mark_of("near")) == set()
     assert made_of(run).isdisjoint(made)
     assert verify(run) == []
     with inspecting(run, indexed=True) as address:
         page_of_all = ask(f"{address}/samples?seed=1&n=100&by=documents").text
-        assert page_of_all.count('class="panel sample"') == 6
-        assert mark_of("gone") not in page_of_all
-        assert ask(f"{address}/labels/{names[GONE]}", {"label": "good"}).status == 404
+        assert page_of_all.count('class="panel sample"') == len(FEW) - 2
+        assert mark_of("near") not in page_of_all
+        assert ask(f"{address}/labels/{names[NEAR]}", {"label": "good"}).status == 404
 
 
 def with_notes(run: Folder) -> dict[str, str]:
     names = ids(run)
     for url, document in names.items():
         Labels(run).put(Labelled(document, url, ("good",), f"see {url}"))
-    (run / "inspect").write("catalogue-0123456789abcdef.duckdb", mark_of("gone").encode())
-    (run / "inspect/index-0123456789abcdef").write("0.store", mark_of("gone").encode())
-    (run / FOLDER).write(f"{names[GONE]}.json.0.tmp", mark_of("gone").encode())
+    (run / "inspect").write("catalogue-0123456789abcdef.duckdb", mark_of("near").encode())
+    (run / "inspect/index-0123456789abcdef").write("0.store", mark_of("near").encode())
+    (run / FOLDER).write(f"{names[NEAR]}.json.0.tmp", mark_of("near").encode())
     return names
 
 
 def test_labels_and_notes_of_what_goes_with_it_go_too(run: Folder) -> None:
     names = with_notes(run)
-    remove_in(run, Kind.URLS, GONE)
+    remove_in(run, Kind.URLS, NEAR)
     left = {one.url for one in Labels(run).every()}
-    assert left == set(names) - {GONE, "https://gone-copy.example/"}
+    assert left == set(names) - {NEAR, NEAR_COPY}
     assert len((run / FOLDER).sizes()) == len(left)
     assert made_of(run) == {"labels"}
 
@@ -111,9 +95,9 @@ def test_labels_and_notes_of_what_goes_with_it_go_too(run: Folder) -> None:
 def test_a_dry_run_leaves_all(run: Folder) -> None:
     with_notes(run)
     before = made_of(run)
-    remove_in(run, Kind.URLS, GONE, dry_run=True)
+    remove_in(run, Kind.URLS, NEAR, dry_run=True)
     assert made_of(run) == before
-    assert len(Labels(run).every()) == len(PAGES)
+    assert len(Labels(run).every()) == len(FEW)
 
 
 @pytest.mark.parametrize("moment", [(staged, "_move"), (place, "discard")])
@@ -130,12 +114,12 @@ def test_stopped_it_goes_on_to_the_same_end(
 
     with monkeypatch.context() as patch, contextlib.suppress(StoppedError):
         patch.setattr(*moment, stop)
-        remove_in(run, Kind.URLS, GONE)
+        remove_in(run, Kind.URLS, NEAR)
     assert pending(run) is not None
     resume_removal(run)
     assert made_of(run) == {"labels"}
-    assert len(Labels(run).every()) == len(PAGES) - 2
-    assert files_with(run, mark_of("gone")) == set()
+    assert len(Labels(run).every()) == len(FEW) - 2
+    assert files_with(run, mark_of("near")) == set()
 
 
 def test_a_remote_run(run: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -144,12 +128,12 @@ def test_a_remote_run(run: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     root = tmp_path / "store"
     shutil.copytree(run.path(), root / "bucket" / "run")
     with remote(str(root)) as there:
-        Labels(there).put(Labelled(ids(run)[GONE], GONE, ("remove",)))
+        Labels(there).put(Labelled(ids(run)[NEAR], NEAR, ("remove",)))
         cached = place.place(there)
         assert cached.is_relative_to(tmp_path / "cache")
         (cached / "catalogue-0123456789abcdef.duckdb").write_bytes(b"texts")
         listed = tmp_path / "documents.txt"
-        listed.write_text(ids(run)[GONE])
+        listed.write_text(ids(run)[NEAR])
         remove(there, Kind.DOCUMENTS, listed)
         assert Labels(there).every() == []
         assert list(cached.iterdir()) == []

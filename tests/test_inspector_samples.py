@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from pipeline.inspector.samples import WAYS, By, Draw, draw, languages
+from pipeline.inspector.judging.samples import WAYS, By, Draw, draw, languages
 from pipeline.records import CORPUS
 from pipeline.runs import Folder
 from tests.browser import browsing, fits, keep_picture, page_of

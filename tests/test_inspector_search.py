@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.inspector.search import Index, Indexed, open_index, words, write_index
-from pipeline.inspector.snippets import snippet
-from pipeline.inspector.wanted import MAX_CHARS, Term, Wanted, read_wanted
+from pipeline.inspector.search.query import MAX_CHARS, Query, Term, parse_query
+from pipeline.inspector.search.snippets import snippet
+from pipeline.inspector.search.text_index import Index, Indexed, open_index, words, write_index
 
 _VOCABULARY = ["alpha", "beta", "gamma", "delta", "epsilon", "Zeta", "éclair", "c3po"]
 
@@ -88,7 +88,7 @@ FOUND: list[tuple[str, Condition]] = [
 @pytest.mark.parametrize(("typed", "expected"), FOUND, ids=[typed for typed, _ in FOUND])
 def test_the_index_finds_what_python_finds(index: Index, typed: str, expected: Condition) -> None:
     right = {one.number for one in DOCUMENTS if expected(one)}
-    found = index.all(read_wanted(typed), len(DOCUMENTS))
+    found = index.all(parse_query(typed), len(DOCUMENTS))
     assert set(found.numbers.tolist()) == right
     assert found.total == len(right) == len(found.numbers)
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
@@ -96,12 +96,12 @@ def test_the_index_finds_what_python_finds(index: Index, typed: str, expected: C
 
 
 def test_pages_of_the_best_are_those_of_all(index: Index) -> None:
-    wanted = read_wanted("alpha OR beta")
-    every = index.all(wanted, 1_000)
-    pages = [index.best(wanted, 20, start) for start in range(0, every.total + 20, 20)]
+    query = parse_query("alpha OR beta")
+    every = index.all(query, 1_000)
+    pages = [index.best(query, 20, start) for start in range(0, every.total + 20, 20)]
     assert [number for page in pages for number in page.numbers.tolist()] == every.numbers.tolist()
     assert {page.total for page in pages} == {every.total}
-    few = index.all(wanted, 7)
+    few = index.all(query, 7)
     assert (few.numbers.tolist(), few.total) == (every.numbers[:7].tolist(), every.total)
 
 
@@ -113,7 +113,7 @@ def test_a_word_counts_more_in_a_title(tmp_path: Path) -> None:
     )
     opened = open_index(tmp_path / "index")
     assert opened is not None
-    assert opened.best(read_wanted("fish"), 2).numbers.tolist() == [1, 0]
+    assert opened.best(parse_query("fish"), 2).numbers.tolist() == [1, 0]
 
 
 def test_what_is_no_index_is_none(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_what_is_no_index_is_none(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_understood_is_told(typed: str, said: str) -> None:
     with pytest.raises(InputError, match=re.escape(said)):
-        read_wanted(typed)
+        parse_query(typed)
 
 
 @pytest.mark.parametrize("typed", ["!!!", "alpha -…", '""', "-", "😀", "title:___", "z" * 41])
 def test_a_word_without_letters_is_told(index: Index, typed: str) -> None:
     with pytest.raises(InputError, match="has no word to look for"):
-        index.best(read_wanted(typed), 5)
+        index.best(parse_query(typed), 5)
 
 
 PIECES = st.sampled_from([*'ab"-:()[]{}*~^/+ORN\n\\\0é', " OR ", "title:", "domain:", "text:"])
@@ -153,16 +153,16 @@ PIECES = st.sampled_from([*'ab"-:()[]{}*~^/+ORN\n\\\0é', " OR ", "title:", "dom
 @given(st.lists(PIECES, max_size=40))
 def test_nothing_that_is_typed_is_worse_than_told(index: Index, typed: list[str]) -> None:
     with contextlib.suppress(InputError):
-        index.best(read_wanted("".join(typed)), 3)
+        index.best(parse_query("".join(typed)), 3)
 
 
 def test_thousands_of_brackets_are_only_characters(index: Index) -> None:
     """They overflow the stack of tantivy's own parser, and that is the end of the process."""
-    assert index.best(read_wanted("(" * 500 + "alpha" + ")" * 490), 1).total > 0
+    assert index.best(parse_query("(" * 500 + "alpha" + ")" * 490), 1).total > 0
 
 
 def test_fields_and_phrases_are_read_as_written() -> None:
-    assert read_wanted('title:"a b" -url:c 12:30 std::vector https://x.example/?q=1') == Wanted(
+    assert parse_query('title:"a b" -url:c 12:30 std::vector https://x.example/?q=1') == Query(
         (
             (Term("a b", ("title",)),),
             (Term("12:30"),),

@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from pipeline.inspector.catalogue import Catalogue
+from pipeline.inspector.catalogue.catalogue import Catalogue
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.labels import Labels
+from pipeline.inspector.judging.labels import Labels
 from pipeline.inspector.web.app import create_app
 from pipeline.inspector.web.security import HEADERS, LOOPBACK, MAX_BODY_BYTES, Access, Guard
 from pipeline.runs import Folder

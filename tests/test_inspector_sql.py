@@ -7,10 +7,10 @@ import duckdb
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.inspector.build import make
-from pipeline.inspector.catalogue import Catalogue, Opened
-from pipeline.inspector.place import place
-from pipeline.inspector.sql import ask
+from pipeline.inspector.catalogue.build import make
+from pipeline.inspector.catalogue.catalogue import Catalogue, Opened
+from pipeline.inspector.catalogue.place import place
+from pipeline.inspector.catalogue.sql import ask
 from pipeline.report.queries import QUERIES
 from pipeline.report.statistics import measure
 from pipeline.runs import Folder

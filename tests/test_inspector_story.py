@@ -12,12 +12,13 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.filter.decide import decide
+from pipeline.filter.rules import RULES
 from pipeline.filter.settings import FilterSettings
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.colours import read_tokens
-from pipeline.inspector.excerpts import excerpt
-from pipeline.inspector.measures import judge
-from pipeline.inspector.story import Story, tell
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.excerpts import excerpt
+from pipeline.inspector.document.measures import judge
+from pipeline.inspector.document.story import Story, tell
+from pipeline.inspector.document.tokens import read_tokens
 from pipeline.records import MEASURED, MEASURES
 from pipeline.runs import Folder
 from tests.document_parts import NOTHING_MEASURED
@@ -179,6 +180,16 @@ def test_measures_are_judged_as_filter_decides() -> None:
             assert [name for name, _ in judged.every] == MEASURES.names
             assert not {one.rule for one in judged.in_force} & {one.rule for one in judged.others}
             assert "gopher_hashes" in {one.rule for one in judged.in_force}
+
+
+def test_a_measure_at_the_threshold_of_a_rule_that_is_not_in_force_passes_it() -> None:
+    row = {**NOTHING_MEASURED, "wikipedia": None, "num_words": 200, "language": "en", "language_score": 0.9}
+    row |= {rule.measure: rule.threshold for rule in RULES}
+    measured = pa.Table.from_pylist([{"id": "0", "url": "u", **row}], MEASURED)
+    judged = {one.rule: one for one in judge(measured, FilterSettings()).others}
+    for rule in RULES:
+        if row[rule.measure] == rule.threshold:
+            assert judged[rule.name].passes, rule.name
 
 
 def test_tokens_are_the_shards_own(made: Folder, catalogue: Catalogue) -> None:

@@ -16,8 +16,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from pipeline.canonical import key_of
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.harmless import harmless
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.harmless import harmless
 from pipeline.inspector.web import raw_page
 from pipeline.runs import Folder
 from tests.browser import browsing, fits, keep_picture, page_of, serving

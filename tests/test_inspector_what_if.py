@@ -17,7 +17,7 @@ from pipeline.filter.decide import decide
 from pipeline.filter.rules import RULES
 from pipeline.filter.settings import FilterSettings, rules_in_force
 from pipeline.filter.what_if import KEPT_NAME, what_if
-from pipeline.inspector.trial import PRESETS, changes, read_trial
+from pipeline.inspector.judging.trial import PRESETS, changes, read_trial
 from pipeline.runs import Folder, read_manifest
 from tests.browser import browsing, fits, keep_picture, page_of
 from tests.inspected import ask, inspecting
@@ -160,6 +160,19 @@ def test_the_page_says_what_the_command_says(made: Folder, address: str) -> None
         assert f"{tried.found.words_then:,} then" in page
         assert all(one.url in page for one in tried.found.examples)
         assert all(f"! {caveat}" in html.fromstring(page).text_content() for caveat in tried.caveats)
+
+
+def test_the_command_compares_with_what_filter_was_done_by(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", 60, "filter")
+    manifest = read_manifest(run / "filtered")
+    assert manifest is not None
+    newer = SETTINGS["filter"].model_copy(update={"min_words": 9999})
+    run.write("webtext.toml", render(Settings(filter=newer)).encode())
+    tried = try_values(run, ["filter.min_words=60"], 5)
+    assert tried.found.now == Counter({KEPT_NAME: manifest.counts.kept}) + Counter(manifest.counts.rejected)
+    assert tried.found.then[KEPT_NAME] > 0
+    (caveat,) = (one for one in tried.caveats if "webtext.toml" in one)
+    assert "another filter.min_words than" in caveat
 
 
 def test_a_form_leads_to_an_address_that_says_only_what_is_tried(address: str) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.labels import Labels
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.judging.labels import Labels
 from pipeline.runs import Folder
 
 
@@ -14,8 +14,3 @@ class Inspection:
     run: Folder
     catalogue: Catalogue
     labels: Labels
-
-    @property
-    def name(self) -> str:
-        """The last piece of the run's path: the page may be shown to others, whose machine is another."""
-        return self.run.uri.rstrip("/").rsplit("/", 1)[-1]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import duckdb
 from starlette.requests import Request
 
-from pipeline.inspector.catalogue import Catalogue, reading
+from pipeline.inspector.catalogue.catalogue import Catalogue, reading
 
 
 def number_of(request: Request, name: str, default: int, least: int, most: int) -> int:

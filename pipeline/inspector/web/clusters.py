@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.clusters import (
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.clusters import (
     CLUSTERS_A_PAGE,
     ORDERS,
     Member,
@@ -21,8 +21,8 @@ from pipeline.inspector.clusters import (
     list_clusters,
     read_members,
 )
-from pipeline.inspector.differences import MOST_CHARACTERS, Row, compare
-from pipeline.inspector.stored import find_page, part_of, read_document
+from pipeline.inspector.document.differences import MOST_CHARACTERS, Row, compare
+from pipeline.inspector.document.stored import find_page, part_of, read_document
 from pipeline.inspector.web.asking import number_of, pager
 from pipeline.inspector.web.rendering import inspection_of, render
 

@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.browse import PAGE_SIZES, Asked, Shown, browse
-from pipeline.inspector.filters import OPERATORS, Filter, kind_of
-from pipeline.inspector.tables import Contents
+from pipeline.inspector.catalogue.tables import Contents
+from pipeline.inspector.search.browse import PAGE_SIZES, Asked, Shown, browse
+from pipeline.inspector.search.filters import OPERATORS, Filter, kind_of
 from pipeline.inspector.web.asking import number_of
 from pipeline.inspector.web.rendering import inspection_of, render
 

@@ -12,7 +12,15 @@ from starlette.routing import Route
 
 from pipeline.errors import InputError
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.labels import EXPORTS, FOLDER, MAX_NOTE, REMOVE, Conflict, Labelled, parse_names
+from pipeline.inspector.judging.labels import (
+    EXPORTS,
+    FOLDER,
+    MAX_NOTE,
+    REMOVE,
+    Conflict,
+    Labelled,
+    parse_names,
+)
 from pipeline.inspector.web.asking import asking, number_of, pager
 from pipeline.inspector.web.rendering import inspection_of, render
 

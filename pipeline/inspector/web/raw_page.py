@@ -1,7 +1,7 @@
 """The page that a document was made from: as it was seen, in a sandbox of its own, and as it was written.
 
 Three things keep a page from doing anything, and each is enough: it is written anew without what could
-(inspector/harmless.py), its frame is a sandbox, and so is the answer itself by its policy, which lets nothing
+(document/harmless.py), its frame is a sandbox, and so is the answer itself by its policy, which lets nothing
 be loaded and holds wherever the answer is opened.
 """
 
@@ -11,10 +11,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.excerpts import excerpt
-from pipeline.inspector.harmless import MOST_CHARACTERS, harmless
-from pipeline.inspector.raw_page import RawPage, in_plain_sight, read_page
-from pipeline.inspector.stored import Row, find_page
+from pipeline.inspector.document.excerpts import excerpt
+from pipeline.inspector.document.harmless import MOST_CHARACTERS, harmless
+from pipeline.inspector.document.raw_page import RawPage, in_plain_sight, read_page
+from pipeline.inspector.document.stored import Row, find_page
 from pipeline.inspector.web.asking import number_of
 from pipeline.inspector.web.rendering import inspection_of, render
 

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pipeline.inspector.reasons import meaning, split_other
-from pipeline.inspector.rejected import (
+from pipeline.inspector.judging.reasons import meaning, split_other
+from pipeline.inspector.judging.rejected import (
     ORDERS,
     ROWS_A_PAGE,
     WITH_ROWS,

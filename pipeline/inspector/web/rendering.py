@@ -8,10 +8,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from pipeline.fetch.schedule import duration
 from pipeline.inspector.inspection import Inspection
+from pipeline.plain_table import byte_size, duration, percentage
 from pipeline.report.rendering import show_value
-from pipeline.status import byte_size, percentage
 
 NAVIGATION = (
     ("/", "Documents"),
@@ -38,7 +37,7 @@ def render(request: Request, name: str, status_code: int = 200, /, **values: Any
         _environment()
         .get_template(name)
         .render(
-            run=inspection.name,
+            run=inspection.run.name,
             navigation=NAVIGATION,
             path=request.url.path,
             building=inspection.catalogue.state(),

@@ -9,9 +9,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Catalogue
+from pipeline.inspector.catalogue.catalogue import Catalogue
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.samples import MAX_DOCUMENTS, WAYS, Draw, draw, languages
+from pipeline.inspector.judging.samples import MAX_DOCUMENTS, WAYS, Draw, draw, languages
 from pipeline.inspector.web.asking import asking, number_of
 from pipeline.inspector.web.rendering import inspection_of, render
 

@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Opened
-from pipeline.inspector.sql import MAX_CSV_ROWS, MAX_ROWS, MAX_SECONDS, Answer, ask
+from pipeline.inspector.catalogue.catalogue import Opened
+from pipeline.inspector.catalogue.sql import MAX_CSV_ROWS, MAX_ROWS, MAX_SECONDS, Answer, ask
 from pipeline.inspector.web.rendering import inspection_of, render, show
 from pipeline.report.queries import QUERIES, SECTIONS, Query
 from pipeline.report.tables import TABLES

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.errors import InputError
-from pipeline.inspector.colours import read_tokens
-from pipeline.inspector.excerpts import excerpt
+from pipeline.inspector.document.excerpts import excerpt
+from pipeline.inspector.document.story import Story, tell
+from pipeline.inspector.document.tokens import read_tokens
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.story import Story, tell
 from pipeline.inspector.web.asking import number_of
 from pipeline.inspector.web.rendering import inspection_of, render
 

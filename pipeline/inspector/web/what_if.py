@@ -16,15 +16,15 @@ from starlette.routing import Route
 from pipeline.errors import InputError
 from pipeline.filter.settings import FilterSettings
 from pipeline.filter.what_if import KEPT_NAME, WhatIf, caveats, never_extracted, what_if
+from pipeline.inspector.catalogue.tables import damage
 from pipeline.inspector.inspection import Inspection
-from pipeline.inspector.tables import damage
-from pipeline.inspector.thresholds import coming_back, karma_levels, similarity_levels
-from pipeline.inspector.trial import PRESETS, Trial, changes, read_trial
+from pipeline.inspector.judging.thresholds import coming_back, karma_levels, similarity_levels
+from pipeline.inspector.judging.trial import PRESETS, Trial, changes, read_trial
 from pipeline.inspector.web.asking import asking
 from pipeline.inspector.web.rendering import inspection_of, render
+from pipeline.plain_table import percentage
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
-from pipeline.status import percentage
 
 _NUM_EXAMPLES = 20
 
@@ -65,7 +65,7 @@ def what_if_page(request: Request) -> Response:
 def _filter(run: Folder, filtered: Manifest, extract: Manifest | None, sent: Mapping[str, str]) -> _Filter:
     now = FilterSettings.model_validate(filtered.settings)
     trial = read_trial(now, changes(now, sent))
-    command = ["webtext", "try-filters", run.uri.rstrip("/").rsplit("/", 1)[-1]]
+    command = ["webtext", "try-filters", run.name]
     for assignment in trial.assignments:
         command += ["--set", assignment]
     counts = {KEPT_NAME: filtered.counts.kept, **filtered.counts.rejected}

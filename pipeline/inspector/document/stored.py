@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.filter.plan import MEASURED as MEASURED_PARTS
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.tables import damage
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.catalogue.tables import damage
 from pipeline.records import CORPUS, DOCUMENTS, FILTERED, MEASURED
 from pipeline.stages import BY_NAME
 

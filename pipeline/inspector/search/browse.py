@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Opened, reading
-from pipeline.inspector.filters import Condition, Filter, condition, quoted
-from pipeline.inspector.search import Found, Index, words
-from pipeline.inspector.snippets import Piece, snippet
-from pipeline.inspector.wanted import Wanted, read_wanted
+from pipeline.inspector.catalogue.catalogue import Opened, reading
+from pipeline.inspector.search.filters import Condition, Filter, condition, quoted
+from pipeline.inspector.search.query import Query, parse_query
+from pipeline.inspector.search.snippets import Piece, snippet
+from pipeline.inspector.search.text_index import Found, Index, words
 
 PAGE_SIZES = (20, 50, 100)
 
@@ -91,12 +91,12 @@ def browse(opened: Opened, asked: Asked) -> Shown:
     direction = "DESC" if asked.descending else "ASC"
     keys = f"{quoted(asked.sort, columns)} {direction} NULLS LAST, " if asked.sort else ""
     if asked.typed.strip():
-        wanted = read_wanted(asked.typed)
+        query = parse_query(asked.typed)
         if opened.index is None:
             return Shown((), 1, 0, ("Texts can be searched once all of them are indexed.",))
         if asked.filters or asked.sort:
-            return _search_and_sift(opened, opened.index, asked, wanted, _Order(where, keys))
-        return _search(opened, opened.index, asked, wanted)
+            return _search_and_sift(opened, opened.index, asked, query, _Order(where, keys))
+        return _search(opened, opened.index, asked, query)
     if opened.is_built:
         return _from_catalogue(opened, asked, _Order(where, f"{keys}rowid"))
     if asked.filters or asked.sort:
@@ -172,17 +172,17 @@ def _select(columns: str, tables: str, where: str, keys: str = "") -> str:
     return f"SELECT {columns} FROM {tables} WHERE {where} {page}"  # noqa: S608
 
 
-def _search(opened: Opened, index: Index, asked: Asked, wanted: Wanted) -> Shown:
+def _search(opened: Opened, index: Index, asked: Asked, query: Query) -> Shown:
     page, skipped = 1, 0
     if asked.page > 1:
-        page, skipped = _page(asked, index.best(wanted, 1).total)
-    found = index.best(wanted, asked.size, skipped)
-    return _with_snippets(opened, asked, wanted, found, Shown((), page, found.total))
+        page, skipped = _page(asked, index.best(query, 1).total)
+    found = index.best(query, asked.size, skipped)
+    return _with_snippets(opened, asked, query, found, Shown((), page, found.total))
 
 
-def _search_and_sift(opened: Opened, index: Index, asked: Asked, wanted: Wanted, order: _Order) -> Shown:
+def _search_and_sift(opened: Opened, index: Index, asked: Asked, query: Query, order: _Order) -> Shown:
     """As the best matches are known by their rows, the catalogue applies filters and order to them."""
-    found = index.all(wanted, MAX_MATCHES)
+    found = index.all(query, MAX_MATCHES)
     places = pa.table({"_row": found.numbers, "_place": np.arange(len(found.numbers))})
     both = "documents JOIN places ON documents.rowid = _row"
     with reading(), opened.cursor() as cursor:
@@ -197,16 +197,16 @@ def _search_and_sift(opened: Opened, index: Index, asked: Asked, wanted: Wanted,
     if found.total > MAX_MATCHES:
         notes = [f"{found.total:,} match; filters and orders see the {MAX_MATCHES:,} best of them."]
     best = Found(found.numbers[taken], found.scores[taken], found.total)
-    return _with_snippets(opened, asked, wanted, best, Shown((), page, total, tuple(notes)))
+    return _with_snippets(opened, asked, query, best, Shown((), page, total, tuple(notes)))
 
 
-def _with_snippets(opened: Opened, asked: Asked, wanted: Wanted, found: Found, shown: Shown) -> Shown:
+def _with_snippets(opened: Opened, asked: Asked, query: Query, found: Found, shown: Shown) -> Shown:
     rows = _rows(opened, asked, found.numbers.tolist())
     by_part: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         by_part[row["part"]].append(row["id"])
     texts, damage = opened.texts_of_parts(by_part)
-    terms = [term for group in wanted.groups for term in group if "text" in term.fields]
+    terms = [term for group in query.groups for term in group if "text" in term.fields]
     phrases = [[word for _, word in words(term.text)] for term in terms]
     documents = tuple(
         Document(row, score, snippet(texts[row["id"]], phrases) if row["id"] in texts else ())

@@ -9,9 +9,9 @@ from fastwarc.warc import ArchiveIterator
 from pipeline.errors import InputError
 from pipeline.extract.charset import decode
 from pipeline.extract.responses import read_response
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.stored import Row
-from pipeline.inspector.tables import damage
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.catalogue.tables import damage
+from pipeline.inspector.document.stored import Row
 from pipeline.records import Rejection
 from pipeline.stages import BY_NAME
 

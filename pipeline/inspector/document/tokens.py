@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.tables import damage
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.catalogue.tables import damage
 from pipeline.report.vocabulary import readable
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME

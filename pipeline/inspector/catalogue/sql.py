@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from pipeline.errors import InputError
-from pipeline.inspector.catalogue import Opened, reading
+from pipeline.inspector.catalogue.catalogue import Opened, reading
 from pipeline.report.tables import TABLES
 
 MAX_ROWS = 1_000

@@ -33,17 +33,17 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Query:
     """What a document must have: of each group one term, and none of those that are excluded."""
 
     groups: tuple[tuple[Term, ...], ...]
     excluded: tuple[Term, ...] = ()
 
 
-def read_wanted(typed: str) -> Wanted:
+def parse_query(typed: str) -> Query:
     """Reads what was typed.
 
-    >>> read_wanted('cats "big dogs" OR title:wolf -mice').groups[1]
+    >>> parse_query('cats "big dogs" OR title:wolf -mice').groups[1]
     (Term(text='big dogs', fields=('title', 'text')), Term(text='wolf', fields=('title',)))
 
     Raises:
@@ -75,7 +75,7 @@ def read_wanted(typed: str) -> Wanted:
         raise InputError("Something is missing behind the last OR.")
     if len(excluded) + sum(map(len, groups)) > _MAX_TERMS:
         raise InputError(f"A search has at most {_MAX_TERMS} words and phrases.")
-    return Wanted(tuple(map(tuple, groups)), tuple(excluded))
+    return Query(tuple(map(tuple, groups)), tuple(excluded))
 
 
 def _term(piece: re.Match[str]) -> Term:

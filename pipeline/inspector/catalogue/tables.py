@@ -11,26 +11,13 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.records import (
-    CLUSTERS,
-    CORPUS,
-    DOCUMENTS,
-    FILTERED,
-    LEDGER,
-    LINKS,
-    MEASURED,
-    REJECTED,
-    SHARD_DOCUMENTS,
-)
+from pipeline.run_tables import DOCUMENT_TABLES, REJECTED_TABLES, TABLES, StageTable
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME
 
 FORMAT = 1  # of what is made from the tables: raised where older catalogues no longer serve
 
-# The stages that give documents, the furthest first.
-_DOCUMENTS_OF: Mapping[str, pa.Schema] = {"dedupe": CORPUS, "filter": FILTERED, "extract": DOCUMENTS}
-
-_REJECTING = ("extract", "filter", "dedupe")  # those that keep a row of each that they reject
+_UNDER_THEIR_OWN_NAMES = ("links", "ledger", "measured", "clusters", "shard_documents")
 
 _ADDED = pa.schema({"domain": pa.string(), "part": pa.string(), "num_bytes": pa.int64()})
 
@@ -48,7 +35,7 @@ class TableFile:
     @property
     def label(self) -> str:
         """How people call it: ``corpus/part-00017.parquet``."""
-        return f"{self.folder.uri.rsplit('/', 1)[-1]}/{self.name}"
+        return f"{self.folder.name}/{self.name}"
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Its rows; those columns that a file lacks are left out.
@@ -128,7 +115,7 @@ class Contents:
         """The columns of ``documents`` as SQL sees them: no text, but domain, part and the text's bytes."""
         if self.stage is None:
             return pa.schema([])
-        kept = [one for one in _DOCUMENTS_OF[self.stage] if one.name != "text"]
+        kept = [one for one in DOCUMENT_TABLES[self.stage].schema if one.name != "text"]
         return pa.schema([*kept, *_ADDED])
 
     def documents(self, file: TableFile, names: Collection[str]) -> tuple[pa.Table, str | None]:
@@ -180,7 +167,7 @@ def read_contents(run: Folder) -> Contents:
     """
     read = {name: read_manifest(run / stage.folder) for name, stage in BY_NAME.items()}
     manifests = {name: manifest for name, manifest in read.items() if manifest is not None}
-    furthest = next((name for name in _DOCUMENTS_OF if name in manifests), None)
+    furthest = next((name for name in DOCUMENT_TABLES if name in manifests), None)
     tables = {table.name: table for table in _tables(run, manifests, furthest)}
     digests = {name: manifest.digest() for name, manifest in manifests.items()}
     behind = {name: digest for name, digest in digests.items() if name in ("link", furthest)}
@@ -198,39 +185,30 @@ def damage(label: str, error: Exception) -> str:
 
 
 def _tables(run: Folder, manifests: Mapping[str, Manifest], documents: str | None) -> Iterator[RunTable]:
-    def files(stage: str, kind: str, begins: str = "part-") -> list[TableFile]:
-        folder = run / BY_NAME[stage].folder
-        return [
-            TableFile(folder, file.name, part.name, file.rows)
-            for part in manifests[stage].parts
-            if part.name.startswith(begins)
-            for file in part.files
-            if part.kind(file) == kind
-        ]
-
     if documents is not None:
-        schema = pa.schema([*_DOCUMENTS_OF[documents], pa.field("part", pa.string())])
-        found = files(documents, "parquet")
+        table = DOCUMENT_TABLES[documents]
+        schema = pa.schema([*table.schema, pa.field("part", pa.string())])
+        found = _files(run, manifests, table)
         yield RunTable("documents", schema, tuple(replace(one, shared={"part": one.part}) for one in found))
-    if "link" in manifests:
-        yield RunTable("links", LINKS, tuple(files("link", "parquet")))
-    if "fetch" in manifests:
-        yield RunTable("ledger", LEDGER, tuple(files("fetch", "ledger.parquet")))
-    rejecting = [stage for stage in _REJECTING if stage in manifests]
+    for name in _UNDER_THEIR_OWN_NAMES:
+        table = TABLES[name]
+        if table.stage in manifests:
+            yield RunTable(name, table.schema, tuple(_files(run, manifests, table)))
+    rejecting = [table for stage, table in REJECTED_TABLES.items() if stage in manifests]
     if rejecting:
-        schema = pa.schema([pa.field("stage", pa.string()), *REJECTED])
+        schema = pa.schema([pa.field("stage", pa.string()), *rejecting[0].schema])
         rejected = [
-            replace(one, shared={"stage": stage})
-            for stage in rejecting
-            for one in files(stage, "rejected.parquet")
+            replace(one, shared={"stage": table.stage})
+            for table in rejecting
+            for one in _files(run, manifests, table)
         ]
         yield RunTable("rejected", schema, tuple(rejected))
-    if "filter" in manifests:
-        yield RunTable("measured", MEASURED, tuple(files("filter", "parquet", "measured-")))
-    if "dedupe" in manifests:
-        yield RunTable("clusters", CLUSTERS, tuple(files("dedupe", "parquet", "clusters")))
-    if "shard" in manifests:
-        yield RunTable("shard_documents", SHARD_DOCUMENTS, tuple(files("shard", "documents.parquet")))
+
+
+def _files(run: Folder, manifests: Mapping[str, Manifest], table: StageTable) -> Iterator[TableFile]:
+    folder = run / BY_NAME[table.stage].folder
+    for part, file in table.files(manifests[table.stage]):
+        yield TableFile(folder, file.name, part.name, file.rows)
 
 
 def _partition(shared: Mapping[str, str]) -> pc.Expression:

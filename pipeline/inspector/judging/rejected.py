@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import duckdb
 
 from pipeline.filter.rules import RULES
-from pipeline.inspector.reasons import Limit, limit, meaning
+from pipeline.inspector.judging.reasons import Limit, limit, meaning
 from pipeline.records import Reason
 from pipeline.runs import Manifest
 from pipeline.status import COUNTED, UNITS

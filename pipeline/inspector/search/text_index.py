@@ -16,7 +16,7 @@ import numpy.typing as npt
 import tantivy
 
 from pipeline.errors import InputError
-from pipeline.inspector.wanted import FIELDS, Term, Wanted
+from pipeline.inspector.search.query import FIELDS, Query, Term
 
 MAX_WORD_BYTES = 40
 
@@ -53,31 +53,31 @@ class Index:
         self._searcher = self._index.searcher()
         self._remember = lru_cache(maxsize=_REMEMBERED)(self._search)
 
-    def best(self, wanted: Wanted, limit: int, offset: int = 0) -> Found:
-        """The documents that have what is wanted, from the ``offset``-th best on.
+    def best(self, query: Query, limit: int, offset: int = 0) -> Found:
+        """The documents that have what is asked for, from the ``offset``-th best on.
 
         Raises:
-            InputError: Something wanted has no letter or digit, and so cannot be found.
+            InputError: Something asked for has no letter or digit, and so cannot be found.
         """
-        return self._search(wanted, limit, offset)
+        return self._search(query, limit, offset)
 
-    def all(self, wanted: Wanted, limit: int) -> Found:
+    def all(self, query: Query, limit: int) -> Found:
         """As ``best`` from the first; the last few answers are remembered, for what follows on the same."""
-        return self._remember(wanted, limit, 0)
+        return self._remember(query, limit, 0)
 
-    def _search(self, wanted: Wanted, limit: int, offset: int) -> Found:
-        result = self._searcher.search(self._query(wanted), limit, offset=offset)
+    def _search(self, query: Query, limit: int, offset: int) -> Found:
+        result = self._searcher.search(self._query(query), limit, offset=offset)
         hits = result.hits
         numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
         scores = np.fromiter((score for score, _ in hits), np.float32, len(hits))
         return Found(np.array(numbers, np.int64), scores, result.count)  # type: ignore[attr-defined]
 
-    def _query(self, wanted: Wanted) -> tantivy.Query:
+    def _query(self, query: Query) -> tantivy.Query:
         must, must_not = tantivy.Occur.Must, tantivy.Occur.MustNot
-        clauses = [(must, self._any_of(group)) for group in wanted.groups] or [
+        clauses = [(must, self._any_of(group)) for group in query.groups] or [
             (must, tantivy.Query.all_query())
         ]
-        clauses += [(must_not, self._any_of((term,))) for term in wanted.excluded]
+        clauses += [(must_not, self._any_of((term,))) for term in query.excluded]
         return tantivy.Query.boolean_query(clauses)
 
     def _any_of(self, terms: Iterable[Term]) -> tantivy.Query:

@@ -8,11 +8,11 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.filter.settings import FilterSettings
-from pipeline.inspector.catalogue import Catalogue
-from pipeline.inspector.clusters import Member, cluster_of, read_members
-from pipeline.inspector.measures import Measures, judge
-from pipeline.inspector.reasons import limit, meaning, split_other
-from pipeline.inspector.stored import last_page, part_of, read_document, read_measures
+from pipeline.inspector.catalogue.catalogue import Catalogue
+from pipeline.inspector.document.clusters import Member, cluster_of, read_members
+from pipeline.inspector.document.measures import Measures, judge
+from pipeline.inspector.document.stored import last_page, part_of, read_document, read_measures
+from pipeline.inspector.judging.reasons import limit, meaning, split_other
 from pipeline.runs import Manifest
 
 Row = Mapping[str, Any]

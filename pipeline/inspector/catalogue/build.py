@@ -19,11 +19,11 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import InputError
-from pipeline.inspector.building import TABLES, TEXTS, WAITING
-from pipeline.inspector.catalogue import Damaged, damaged_files, lost, open_catalogue
-from pipeline.inspector.place import catalogue_path, delete, index_path, sweep
-from pipeline.inspector.search import Indexed, open_index, write_index
-from pipeline.inspector.tables import Contents, RunTable, read_contents
+from pipeline.inspector.catalogue.builder import TABLES, TEXTS, WAITING
+from pipeline.inspector.catalogue.catalogue import Damaged, damaged_files, lost, open_catalogue
+from pipeline.inspector.catalogue.place import catalogue_path, delete, index_path, sweep
+from pipeline.inspector.catalogue.tables import Contents, RunTable, read_contents
+from pipeline.inspector.search.text_index import Indexed, open_index, write_index
 from pipeline.runs import Folder
 
 _SAYS_S = 0.25  # between two lines of progress

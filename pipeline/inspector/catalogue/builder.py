@@ -1,4 +1,4 @@
-"""How far the making of a catalogue is, and the process that makes it."""
+"""The process that makes a catalogue, and how far it is."""
 
 import json
 import subprocess
@@ -55,13 +55,13 @@ class Builder:
 
     def __init__(self, run: Folder, folder: Path) -> None:
         self.state = Building(is_ready=False)
-        command = [sys.executable, "-m", "pipeline.inspector.build", run.address, str(folder)]
+        command = [sys.executable, "-m", "pipeline.inspector.catalogue.build", run.address, str(folder)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=Path(__file__).resolve().parents[3],
             start_new_session=True,  # a key that ends the inspector is not for it
             encoding="utf-8",
             errors="replace",

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.filter.decide import checks
+from pipeline.filter.decide import check_rule, checks
 from pipeline.filter.rules import RULES, Rule
 from pipeline.filter.settings import FilterSettings
-from pipeline.inspector.reasons import limit
+from pipeline.inspector.judging.reasons import limit, rule_limit
 from pipeline.records import MEASURES, Reason
 
 
@@ -52,7 +52,7 @@ def judge(measured: pa.Table, settings: FilterSettings) -> Measures:
         for check in checks(measured, settings)
     )
     names = {one.rule for one in in_force}
-    others = tuple(_not_in_force(rule, row[rule.measure]) for rule in RULES if rule.name not in names)
+    others = tuple(_not_in_force(measured, rule) for rule in RULES if rule.name not in names)
     return Measures(in_force, others, tuple((name, row[name]) for name in MEASURES.names))
 
 
@@ -63,7 +63,6 @@ def _asked(reason: Reason, settings: FilterSettings) -> str:
     return "" if found is None else found.text
 
 
-def _not_in_force(rule: Rule, value: float) -> Judged:
-    bound = "at least" if rule.at_least else "at most"
-    passes = value >= rule.threshold if rule.at_least else value <= rule.threshold
-    return Judged(rule.name, f"{value:.4g}", f"{bound} {rule.threshold:,g} {rule.what}", passes, rule.presets)
+def _not_in_force(measured: pa.Table, rule: Rule) -> Judged:
+    check = check_rule(measured, rule)
+    return Judged(rule.name, check.value(0), rule_limit(rule).text, not check.breaks[0], rule.presets)

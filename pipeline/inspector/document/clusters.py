@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipeline.inspector.catalogue import Catalogue
+from pipeline.inspector.catalogue.catalogue import Catalogue
 
 CLUSTERS_A_PAGE = 50
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.filter.rules import Rule
 from pipeline.filter.settings import FilterSettings, rules_in_force
 from pipeline.records import Reason
 
@@ -146,10 +147,12 @@ def _filter_limit(reason: str, settings: FilterSettings) -> Limit | None:
         score = settings.min_language_score
         text = f"{_either(settings.languages)}, of which the detector is sure by {score:g} at least"
         return Limit(text, score, "how sure the detector is")
-    for rule in rules_in_force(settings):
-        if rule.name == reason:
-            return (_at_least if rule.at_least else _at_most)(rule.threshold, rule.what, rule.measure)
-    return None
+    return next((rule_limit(rule) for rule in rules_in_force(settings) if rule.name == reason), None)
+
+
+def rule_limit(rule: Rule) -> Limit:
+    """What a quality rule asks for."""
+    return (_at_least if rule.at_least else _at_most)(rule.threshold, rule.what, rule.measure)
 
 
 def split_other(value: str) -> tuple[str | None, str]:

@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from threading import Lock
 from typing import Any, Self
 
 from pipeline.errors import InputError
@@ -28,6 +29,8 @@ MAX_LABELS = 30
 MAX_NOTE = 10_000  # characters
 
 _ID = re.compile(r"[0-9a-f]{32}")
+# What is raised for bytes that are no labels' file; dates may lie beyond all calendars in some time zone.
+_NOT_ONE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 _FILES_AT_ONCE = 16  # an object store answers each in tens of milliseconds
 
 
@@ -87,9 +90,10 @@ class Conflict(Exception):  # noqa: N818 - it is no error: somebody else was qui
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The labels of a run's documents."""
+    """The labels of a run's documents, for several threads at once."""
 
     run: Folder
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def of(self, document: str) -> Labelled:
         """What is said of the document with this id: maybe nothing."""
@@ -123,8 +127,12 @@ class Labels:
         """
         if not _ID.fullmatch(labelled.id):
             raise InputError(f"{labelled.id!r} is not a document's id (32 hexadecimal digits).")
-        if seen is not None and seen != self.of(labelled.id).version:
-            raise Conflict
+        with self._lock:  # between the look at what is said and the word of it nobody else says anything
+            if seen is not None and seen != self.of(labelled.id).version:
+                raise Conflict
+            self._write(labelled)
+
+    def _write(self, labelled: Labelled) -> None:
         folder, name = self.run / FOLDER, f"{labelled.id}.json"
         try:
             if labelled.is_empty:
@@ -138,15 +146,20 @@ class Labels:
             ) from error
 
     def files_of(self, documents: Collection[str]) -> list[str]:
-        """The names of the files on some documents, and of halves that a kill has left."""
-        names = (self.run / FOLDER).sizes()
-        return [name for name in names if name.partition(".")[0] in documents or name.endswith(".tmp")]
+        """The names of the files on some documents, and of halves that a kill has left.
+
+        Where a listing may lack files, as an object store's may, also of those on which nothing is said.
+        """
+        folder = self.run / FOLDER
+        listed = {name for name in folder.sizes() if name.partition(".")[0] in documents} | folder.torn()
+        unlisted = set() if folder.is_local() else {f"{one}.json" for one in documents}
+        return sorted(listed | unlisted)
 
     def _read(self, name: str) -> Labelled | None:
         """A document's file; None where there is none, or none that can be read."""
         try:
             return Labelled.from_json(json.loads((self.run / FOLDER).read(name)))
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, *_NOT_ONE):
             return None
 
 

@@ -22,10 +22,10 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputError
-from pipeline.inspector.building import Builder, Building
-from pipeline.inspector.place import catalogue_path, index_path, place
-from pipeline.inspector.search import Index, open_index
-from pipeline.inspector.tables import Contents, TableFile, damage, read_contents
+from pipeline.inspector.catalogue.builder import Builder, Building
+from pipeline.inspector.catalogue.place import catalogue_path, index_path, place
+from pipeline.inspector.catalogue.tables import Contents, TableFile, damage, read_contents
+from pipeline.inspector.search.text_index import Index, open_index
 from pipeline.runs import MANIFEST, Folder
 from pipeline.stages import STAGES
 

@@ -1,0 +1,1 @@
+"""A run's tables, and the catalogue and index that are made of them."""

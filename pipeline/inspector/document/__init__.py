@@ -1,0 +1,1 @@
+"""One document, from its post to its tokens."""

@@ -1,0 +1,1 @@
+"""What went and why, other thresholds, samples, and what a person says."""
