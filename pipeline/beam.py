@@ -3,14 +3,21 @@
 import contextlib
 import ctypes
 import io
+import itertools
 import logging
 import os
 import re
+import shlex
+import shutil
+import signal
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import pyarrow as pa
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -21,7 +28,8 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineState, create_runner
-from apache_beam.transforms.environments import EmbeddedPythonGrpcEnvironment
+from apache_beam.runners.worker import sdk_worker
+from apache_beam.transforms.environments import EmbeddedPythonGrpcEnvironment, SubprocessSDKEnvironment
 
 from pipeline.engines.beam import (
     Client,
@@ -32,7 +40,7 @@ from pipeline.engines.beam import (
     set_defaults,
 )
 from pipeline.engines.words import last_words, meaning
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, RunError, refusal
 from pipeline.runners import check_runner
 from pipeline.runs import Folder
 from pipeline.stages import Job, Plan, Planned
@@ -117,11 +125,15 @@ def run(transform: beam.PTransform, *, job: Job, plan: Plan, options: Sequence[s
     try:
         resolved = pipeline_options([*options, f"--job_name={name}"], plan)
         pipeline = beam.Pipeline(_runner(resolved), options=resolved)
+        shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)  # unused; a kill would leave it
         _ = pipeline | job.stage.name.capitalize() >> transform
-        state = finish(pipeline, job) if _is_elsewhere(resolved) else pipeline.run().wait_until_finish()
+        with _deaths_noticed(job):
+            state = finish(pipeline, job) if _is_elsewhere(resolved) else pipeline.run().wait_until_finish()
     except (InputError, RunError) as error:
         raise type(error)(_as_raised(str(error))) from error
     except Exception as error:
+        if _as_raised(last_words(str(error))) == "KeyboardInterrupt":  # a worker in this thread has caught it
+            raise KeyboardInterrupt from error
         raise _cause(error, job) from error
     if state not in (None, PipelineState.DONE):
         raise RunError(f"{job.stage.name}: the pipeline ended in state {state}; see the runner's log.")
@@ -132,6 +144,13 @@ def _hush() -> None:
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     logging.getLogger("PrismJobServer").disabled = True
     logging.getLogger().addFilter(_is_not_beams)  # Beam logs what engines say as nobody in particular
+    # A worker prints each failure's trace before it reports it. Where that cannot be written, the disk of the
+    # log being full too, it never reports, and the runner waits for ever.
+    vars(sdk_worker)["print"] = _print_nothing
+
+
+def _print_nothing(*_: object, **__: object) -> None:
+    """In the place of ``print``."""
 
 
 def _is_not_beams(record: logging.LogRecord) -> bool:
@@ -147,13 +166,19 @@ def check_options(options: Sequence[str], run: Folder) -> None:
 
     What a runner other than the local one may understand beyond Beam's own is left to it.
     """
+    for before, word in itertools.pairwise(["=", *options]):
+        if not word.startswith("-") and ("=" in before or not before.startswith("-")):
+            raise InputError(
+                f"{word}: is no option. webtext build takes one settings file; Beam's own options stand "
+                "behind --, as in -- --runner=FlinkRunner."
+            )
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             parsed = PipelineOptions(list(options))
             known = parsed.get_all_options()
     except SystemExit:  # argparse's
-        problem = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+        problem = said.getvalue().rpartition("error: ")[2].strip() or "they ask for help, and nothing else"
         raise InputError(f"Beam refuses its options (those after --): {problem}") from None
     check_runner(known, run)
     try:
@@ -195,22 +220,79 @@ def pipeline_options(options: Sequence[str], plan: Plan) -> PipelineOptions:
 
 
 def _runner(options: PipelineOptions) -> FnApiRunner | None:
-    """The local runner whose workers are threads; None where the options' own is as it should be.
+    """The local runner with threads or processes of ours; None where the options' own is as it should be.
 
     Left to itself that runner sends on what its threads have put out at every second, and Beam 2.77 does so
-    without a look at whether an element is whole: some are torn, and the next worker reads nonsense.
+    without a look at whether an element is whole: some are torn, and the next worker reads nonsense. Its
+    processes tell everything that they do, and of what fails the whole trace, on standard error.
     """
     direct = options.view_as(DirectOptions)
-    if _is_elsewhere(options) or direct.direct_running_mode != "multi_threading":
+    if _is_elsewhere(options) or direct.direct_running_mode not in {"multi_threading", "multi_processing"}:
         return None
-    direct.direct_running_mode = "in_memory"  # of which the environment makes threads
     by_size_alone = EmbeddedPythonGrpcEnvironment(data_buffer_time_limit_ms=-1)
-    return FnApiRunner(default_environment=by_size_alone)
+    quiet = SubprocessSDKEnvironment.from_command_string(
+        f"exec {shlex.quote(sys.executable)} -c {shlex.quote(_QUIET_WORKER)}"
+    )
+    environment = by_size_alone if direct.direct_running_mode == "multi_threading" else quiet
+    direct.direct_running_mode = "in_memory"  # of which the environment makes threads or processes
+    return FnApiRunner(default_environment=environment)
+
+
+@contextlib.contextmanager
+def _deaths_noticed(job: Job) -> Iterator[None]:
+    """Has the death of a worker process end the run: the local runner waits for its answer for ever.
+
+    Raises:
+        RunError: One has died, of a want of memory for example.
+    """
+    died: list[str] = []
+    before = threading.excepthook
+
+    def notice(what: threading.ExceptHookArgs) -> None:
+        if died or isinstance(what.exc_value, grpc.RpcError):  # what follows of it is of no use to anybody
+            return
+        if "Worker subprocess exited" not in str(what.exc_value):
+            before(what)
+            return
+        died.append(str(what.exc_value).rpartition(" ")[2])
+        main = threading.main_thread().ident
+        if main is not None:
+            signal.pthread_kill(main, signal.SIGINT)  # a real one: it wakes who waits for a lock
+
+    threading.excepthook = notice
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not died:
+            raise
+        raise RunError(
+            f"{job.stage.name} stopped: a worker process was ended by something else (status {died[0]}; -9 "
+            "often is the system's, for want of memory). Run the same command again: it goes on from what is "
+            "there."
+        ) from None
+    finally:
+        if not died:
+            threading.excepthook = before
+
+
+_QUIET_WORKER = """
+import ctypes, logging, signal, sys
+prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's
+if prctl:
+    prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no build leaves a worker behind, however it ends
+logging.disable(logging.CRITICAL)
+from apache_beam.runners.worker import sdk_worker, sdk_worker_main
+sdk_worker.print = lambda *_, **__: None
+sdk_worker_main.main(sys.argv)
+"""
 
 
 _OURS = re.compile(
     r"pipeline\.errors\.(InputError|RunError): (.*?)(?: \[while running '|\n(?:\n|Traceback)|\Z)", re.S
 )
+
+
+_ERRNO = re.compile(r"\[[Ee]rrno (\d+)\]")  # as Python says it, and as Arrow does
 
 
 def _as_raised(message: str) -> str:
@@ -224,6 +306,10 @@ def _cause(error: Exception, job: Job) -> Exception:
     ours = _OURS.search(text)
     if ours:
         return (InputError if ours.group(1) == "InputError" else RunError)(ours.group(2).strip())
+    refused = _ERRNO.findall(text)
+    told = refusal(int(refused[-1])) if refused else None
+    if told:
+        return RunError(f"{job.stage.name} stopped: {told}")
     job.run.write(f"{job.stage.name}-error.txt", (text + "\n").encode())
     said = meaning(text)
     lines = [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, RunError, refusal
 from pipeline.runs import Folder
 
 _LOCK = ".lock"
@@ -28,8 +28,11 @@ def locked(run: Folder) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
+        told = refusal(error.errno, str(path))
         raise InputError(
-            f"{run.uri} cannot be a run directory ({error.strerror}): name another in run.dir or with --run."
+            told
+            or f"{run.uri} cannot be a run directory ({error.strerror}): name another in run.dir or with "
+            "--run."
         ) from error
     try:
         for _ in range(_TRIES):

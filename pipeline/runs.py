@@ -6,13 +6,12 @@ readers read what it lists and nothing else.
 """
 
 import hashlib
-import json
 import os
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -21,9 +20,11 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from pipeline.damage import damage_named
 from pipeline.errors import InputError, RunError
 from pipeline.hashing_sink import HashingSink
 from pipeline.object_store import in_words, open_filesystem, side_by_side, upload
+from pipeline.seal import seal, unseal
 
 MANIFEST = "manifest.json"
 
@@ -168,12 +169,12 @@ class Manifest:
             ],
             "facts": dict(self.facts),
         }
-        return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+        return seal(value)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """The inverse of encode; ValueError, KeyError or TypeError where the bytes are not a manifest."""
-        value = json.loads(data)
+        value = unseal(data, [one.name for one in fields(cls)])
         return cls(
             stage=value["stage"],
             version=value["version"],
@@ -218,12 +219,17 @@ class Folder:
             object.__setattr__(self, "options", options)
 
     def __truediv__(self, name: str) -> "Folder":
-        return Folder(f"{self.uri.rstrip('/')}/{name}", self.options)
+        return Folder(f"{self.uri.rstrip('/')}/{self._inside(name)}", self.options)
 
     @property
     def address(self) -> str:
         """The URI with its options: what makes the same folder again."""
         return f"{self.uri}?{self.options}" if self.options else self.uri
+
+    @property
+    def name(self) -> str:
+        """The last piece of the path: what is shown to others, whose machine is another, names no more."""
+        return self.uri.rstrip("/").rpartition("/")[2]
 
     @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
@@ -236,10 +242,13 @@ class Folder:
         Raises:
             InputError: The name, which a table of the run may have given, leads out of the folder.
         """
-        if name and not all(map(_is_plain, name.split("/"))):
-            raise InputError(f"{self.uri}: {name!r} is not the name of a file in it: do not trust this run.")
         root = _open_filesystem(self.address)[1].rstrip("/")
-        return f"{root}/{name}" if name else root
+        return f"{root}/{self._inside(name)}" if name else root
+
+    def _inside(self, name: str) -> str:
+        if not all(map(_is_plain, name.split("/"))):
+            raise InputError(f"{self.uri}: {name!r} is not the name of a file in it: do not trust this run.")
+        return name
 
     def is_local(self) -> bool:
         """Whether plain file calls (memory maps, locks) work on the folder."""
@@ -426,15 +435,19 @@ class PartWriter:
         if counts is not None:
             counts.reconcile(f"{self._folder.uri}/{self._name}")
         part = Part(self._name, self._fingerprint, counts, tuple(self._files), dict(facts or {}), seconds)
-        data = json.dumps(part.to_json(), indent=1, sort_keys=True) + "\n"
-        self._folder.write(f"{self._name}.json", data.encode())
+        write_sidecar(self._folder, part)
         return part
+
+
+def write_sidecar(folder: Folder, part: Part) -> None:
+    """Writes a part's sidecar: from here on it is done."""
+    folder.write(f"{part.name}.json", seal(part.to_json()))
 
 
 def read_sidecar(folder: Folder, name: str) -> Part | None:
     """A part's sidecar; None if there is none that can be read (a torn one is as none)."""
     try:
-        return Part.from_json(json.loads(folder.read(f"{name}.json")))
+        return Part.from_json(unseal(folder.read(f"{name}.json"), [one.name for one in fields(Part)]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
@@ -449,20 +462,6 @@ def finished(folder: Folder, fingerprints: Mapping[str, str]) -> dict[str, Part]
     parts = [part for part in found if part is not None and part.fingerprint == fingerprints.get(part.name)]
     whole = side_by_side(lambda part: are_there(folder, sizes, part.files), parts, is_local=is_local)
     return {part.name: part for part, is_whole in zip(parts, whole, strict=True) if is_whole}
-
-
-@contextmanager
-def damage_named(path: str) -> Iterator[None]:
-    """Has pyarrow's complaints of what is read in the block name the file and what to do."""
-    try:
-        yield
-    except pa.ArrowMemoryError:  # there is nothing wrong with the file
-        raise
-    except pa.ArrowException as error:
-        said = str(error).rstrip(".")
-        raise type(error)(
-            f"{path} is damaged ({said}). `webtext verify` names all that is; what is removed is made anew."
-        ) from error
 
 
 def true_size(folder: Folder, sizes: Mapping[str, int], name: str, expected: int | None = None) -> int | None:

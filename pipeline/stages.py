@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.config import deciding, settings_digest
 from pipeline.errors import InputError, RunError
+from pipeline.held import held
 from pipeline.runs import (
     MANIFEST,
     Counts,
@@ -24,6 +25,7 @@ from pipeline.runs import (
     finished,
     read_manifest,
     true_size,
+    write_sidecar,
 )
 
 VERSION = "0.1.0"
@@ -95,7 +97,7 @@ class Job:
 class Planned:
     """A part to be: its name, what it depends on (a fingerprint), and what its work needs to know.
 
-    A ``scratch`` part serves only the stage's other parts: it goes once the stage is committed.
+    A ``scratch`` part serves only the stage's other parts: it goes when the stage is committed.
     """
 
     name: str
@@ -149,6 +151,7 @@ def execute(job: Job, *, beam_options: Sequence[str], watch: Watch) -> Manifest:
     """
     plan = plan_of(job)
     inputs, fingerprint = _identity(job, plan)
+    _restore_sidecars(job.folder)
     present = _standing(job.folder, fingerprint)
     if present is not None:
         return present
@@ -159,7 +162,7 @@ def execute(job: Job, *, beam_options: Sequence[str], watch: Watch) -> Manifest:
     todo = _missing(plan, done)
     with watch(job.stage.name, job.folder, [part.name for part in plan.parts]):
         if todo:
-            _work(job, plan, todo, beam_options)
+            _work(replace(job, run=held(job.run)), plan, todo, beam_options)
     return _commit(job, plan, inputs, fingerprint)
 
 
@@ -203,6 +206,21 @@ def _module(job: Job, name: str) -> Any:
     return importlib.import_module(f"pipeline.{job.stage.name}.{name}")
 
 
+def _restore_sidecars(folder: Folder) -> None:
+    """Writes those of a finished stage's sidecars anew that are missing: its manifest says the same.
+
+    So a sidecar that was damaged, and deleted, costs no part; one of fetch would cost its pages.
+    """
+    try:
+        manifest = read_manifest(folder)
+    except InputError:
+        return
+    sizes = folder.sizes()
+    for part in manifest.parts if manifest else ():
+        if true_size(folder, sizes, f"{part.name}.json") is None and are_there(folder, sizes, part.files):
+            write_sidecar(folder, part)
+
+
 def _standing(folder: Folder, fingerprint: str) -> Manifest | None:
     """The manifest, if it was made from this plan and its files are there in their sizes, sidecars too."""
     try:
@@ -244,7 +262,7 @@ def read_plan(folder: Folder) -> list[str] | None:
     """The names of all parts of a stage that is being worked on; None if none is."""
     try:
         names: list[str] = json.loads(folder.read(PLAN))["parts"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return names
 
@@ -288,11 +306,11 @@ def _commit(job: Job, plan: Plan, inputs: Mapping[str, str], fingerprint: str) -
         parts=parts,
         facts={**total_facts(parts), **plan.facts},
     )
-    job.folder.remove([PLAN])
-    job.folder.write(MANIFEST, manifest.encode())
     scratch = [done[part.name] for part in plan.parts if part.scratch and part.name in done]
     for part in scratch:
         job.folder.remove([f"{part.name}.json", *(file.name for file in part.files)])
+    job.folder.remove([PLAN])
+    job.folder.write(MANIFEST, manifest.encode())  # last: with it, nobody would look for what a kill has left
     return manifest
 
 

@@ -4,9 +4,9 @@ First each finished stage by itself: its manifest, and every file of it. What is
 into further. Then what the tables say of each other: ids, the WARC records behind the documents, the tokens.
 """
 
+import errno
 import hashlib
 import io
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.fetch.ledger import LEDGER_SUFFIX, last_tries
 from pipeline.records import SHARD_DOCUMENTS
 from pipeline.recount import (
@@ -28,17 +28,18 @@ from pipeline.recount import (
     recount_verdicts,
 )
 from pipeline.recount_clusters import recount_clusters
+from pipeline.recount_records import DAMAGE, recount_record
 from pipeline.recount_shards import recount_shard, recount_splits
-from pipeline.remove.check import find_remains
+from pipeline.remove.check import find_damage, find_remains
 from pipeline.remove.tombstones import read_tombstones
 from pipeline.runs import MANIFEST, Counts, File, Folder, Manifest, Part, read_sidecar, true_size
 from pipeline.shard.split import SPLIT_COLUMNS
 from pipeline.stages import STAGES, Stage, total_facts
 from pipeline.status import require_run
-from pipeline.urls import parse
 
 _CHUNK = 1 << 22
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException, zlib.error)
+# Of these the machine is to blame, and no file.
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM}
 
 Progress = Callable[[int, int], None]
 
@@ -100,9 +101,14 @@ def verify(run: Folder, *, on_progress: Progress | None = None) -> list[Problem]
 
     Raises:
         InputError: There is no run, none of its stages is finished, or the store does not let it be read.
-        RunError: The store cannot be reached, or fails: nothing is said of its files.
+        RunError: The store cannot be reached, or fails, or this machine lacks what it takes to read a file
+            (memory, open files, the right to it): nothing is said of the files then.
     """
-    require_run(run)
+    try:
+        require_run(run)
+    except OSError as error:
+        _raise_unless_damage(error, run.uri)
+        raise
     problems: list[Problem] = []
     stages = _read_manifests(run, problems)
     if not stages and not problems:
@@ -117,6 +123,8 @@ def verify(run: Folder, *, on_progress: Progress | None = None) -> list[Problem]
         problems += found
         if found:
             del stages[one.stage.name]  # its tables cannot be taken at their word
+    if damaged := [Problem(*one) for one in find_damage(run)]:
+        return [*problems, *damaged]  # what was removed is not known, so nothing can be held against it
     for name, check in _CONTENTS.items():
         if name in stages:
             problems += _guarded(stages[name], check(stages))
@@ -142,8 +150,18 @@ def _guarded(one: _Finished, found: Iterable[Problem]) -> Iterator[Problem]:
     """What a check finds; where it cannot go on, that is a problem too."""
     try:
         yield from found
-    except _DAMAGE as error:
+    except DAMAGE as error:
+        _raise_unless_damage(error, one.folder.uri)
         yield one.problem(MANIFEST, f"the stage's files do not fit together: {error!r}")
+
+
+def _raise_unless_damage(error: Exception, where: str) -> None:
+    """Raises RunError where not the files are at fault: people are told to delete what is damaged."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
+        raise RunError(
+            f"{where} cannot be read on this machine ({error}), which says nothing of its files. Give "
+            "`webtext verify` the memory, open files (ulimit -n) or rights that it needs, and run it again."
+        ) from error
 
 
 # --- manifests --------------------------------------------------------------------------------------------
@@ -160,7 +178,8 @@ def _read_manifests(run: Folder, problems: list[Problem]) -> dict[str, _Finished
                 problems.append(_damage(folder, MANIFEST, "is not as it was written"))
         except FileNotFoundError:
             continue
-        except _DAMAGE as error:
+        except DAMAGE as error:
+            _raise_unless_damage(error, folder.uri)
             problems.append(_damage(folder, MANIFEST, f"cannot be read ({error!r})"))
             continue
         stages[stage.name] = _Finished(run, stage, manifest)
@@ -233,7 +252,8 @@ def _check_file(folder: Folder, file: File, count: _Bytes) -> str:
                 num_rows = pq.ParquetFile(stream).metadata.num_rows
                 if num_rows != file.rows:
                     return f"has {num_rows:,} rows, and {MANIFEST} says {file.rows:,}"
-    except _DAMAGE as error:
+    except DAMAGE as error:
+        _raise_unless_damage(error, f"{folder.uri}/{file.name}")
         return f"cannot be read ({error})"
     return ""
 
@@ -331,37 +351,9 @@ def _check_records(one: _Finished, rows: pa.Table) -> Iterator[Problem]:
                 if 0 <= row["offset"] <= row["offset"] + row["length"] <= known[warc]:
                     buffered.seek(row["offset"])
                     url = None if row["revisit"] else row["final_url"] or ""
-                    what = _check_record(buffered.read(row["length"]), url)
+                    what = recount_record(buffered.read(row["length"]), url)
                 if what:
                     yield one.problem(warc, f"record of {row['id']} at byte {row['offset']:,}: {what}")
-
-
-def _check_record(data: bytes, url: str | None) -> str:
-    """What is wrong with a gzipped response record of that URL (None: of any); empty where nothing is."""
-    from fastwarc.warc import ArchiveIterator, WarcRecordType
-
-    member = zlib.decompressobj(wbits=31)
-    try:
-        raw = member.decompress(data, _CHUNK)
-        rest = member.unconsumed_tail
-        while rest and member.decompress(rest, _CHUNK):
-            rest = member.unconsumed_tail
-        if not member.eof or member.unused_data:
-            return "its length is not that of one record"
-        record = next(ArchiveIterator(io.BytesIO(raw), parse_http=False), None)
-    except _DAMAGE as error:
-        return f"cannot be read ({error})"
-    if record is None or record.record_type != WarcRecordType.response:
-        return "is not a response"
-    target = str(record.headers.get("WARC-Target-URI", "")).strip("<>")
-    return "" if url is None or _same_url(target, url) else f"is of {target}, not of {url}"
-
-
-def _same_url(left: str, right: str) -> bool:
-    if left == right:
-        return True
-    parsed = parse(left), parse(right)
-    return parsed[0] is not None and parsed[1] is not None and parsed[0].href == parsed[1].href
 
 
 def _ids_of_part(one: _Finished, name: str) -> pa.ChunkedArray:

@@ -76,10 +76,10 @@ class Extractor:
         if self._child is not None and self._child.num_pages >= _PAGES_PER_CHILD:
             self._end()
         self._child = self._child or self._waiting() or self._start()
-        is_fresh = self._child.num_pages == 0
         answer = self._ask(self._child, request, body)
-        if not is_fresh and isinstance(answer, Rejection) and answer.reason is Reason.TOO_LARGE:
-            return self._ask(self._start(), request, body)  # the pages before may have used up its memory
+        if isinstance(answer, Rejection) and answer.reason is Reason.TOO_LARGE:
+            # The pages before may have used up its memory, or somebody else may have killed it.
+            return self._ask(self._start(), request, body)
         return answer
 
     def _ask(self, child: _Child, request: Request, body: bytes) -> Extracted | Rejection:
@@ -97,8 +97,8 @@ class Extractor:
 
     def _waiting(self) -> _Child | None:
         """A child that another part has left, of the same settings and still there; others are ended."""
-        while _IDLE:
-            settings, child = _IDLE.pop()
+        while (idle := _take_idle()) is not None:
+            settings, child = idle
             is_usable = child.num_pages < _PAGES_PER_CHILD and child.process.poll() is None
             if settings == self._settings and is_usable:
                 return child
@@ -161,6 +161,13 @@ class Extractor:
             self._child = None
 
 
+def _take_idle() -> tuple[Extraction, _Child] | None:
+    try:
+        return _IDLE.pop()
+    except IndexError:  # asked first, it might have one that another thread takes
+        return None
+
+
 def _end(child: _Child) -> None:
     child.process.kill()
     child.process.wait()
@@ -171,5 +178,5 @@ def _end(child: _Child) -> None:
 @atexit.register
 def end_waiting() -> None:
     """Ends the children that wait for pages."""
-    while _IDLE:
-        _end(_IDLE.pop()[1])
+    while (idle := _take_idle()) is not None:
+        _end(idle[1])

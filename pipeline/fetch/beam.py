@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import apache_beam as beam
 
@@ -22,12 +24,16 @@ class FetchFromWarcs(beam.PTransform):
         super().__init__()
         self._job = job
         self._indexes = [part for part in todo if part.name.startswith(INDEX)]
-        self._copies = [part for part in todo if not part.name.startswith(INDEX)]
+        copies = [part for part in todo if not part.name.startswith(INDEX)]
+        # The files may be many thousands: they are sent once, and not with each part.
+        self._warcs: Sequence[str] = copies[0].spec["warcs"] if copies else ()
+        self._copies = [replace(part, spec={"links": part.spec["links"]}) for part in copies]
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         """Both steps are of parts: the copies read the indexes from their files."""
         indexed = pbegin | "Index" >> DoParts(self._job, self._indexes, index_part)
-        return pbegin | "Copy" >> DoParts(self._job, self._copies, copy_part, after=[indexed])
+        copy = partial(copy_part, warcs=self._warcs)
+        return pbegin | "Copy" >> DoParts(self._job, self._copies, copy, after=[indexed])
 
 
 def transform(job: Job, todo: Sequence[Planned]) -> beam.PTransform:

@@ -202,6 +202,8 @@ def _scan_arc(file: IO[bytes]) -> Scan:
             if record is None:
                 break
             start = records.get_record_offset()
+            if start < max(notes.starts[-1:], default=0):
+                raise ValueError("the parser has lost its place")
             response = _found_in_arc(record, start)
             records.read_to_end()
         except Exception:  # as above

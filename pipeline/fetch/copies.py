@@ -23,13 +23,19 @@ from pipeline.stages import Job, Planned
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def copy_part(job: Job, part: Planned) -> None:
-    """Copies the captures of a part's links and writes its WARC, its index and its ledger."""
+def copy_part(job: Job, part: Planned, warcs: Sequence[str]) -> None:
+    """Copies the captures of a part's links and writes its WARC, its index and its ledger.
+
+    Args:
+        job: The stage.
+        part: The part.
+        warcs: The WARC files and CDXJ indexes, in the order of their tables.
+    """
     started = time.monotonic()
     settings: FetchSettings = job.settings
     table = job.folder_of("link").read_table(part.spec["links"], columns=["id", "url", "created"])
     links = [Wanted(**row) for row in table.to_pylist()]
-    trails = _trails(job, part.spec["warcs"], links, settings.max_redirects)
+    trails = _trails(job, warcs, links, settings.max_redirects)
     dates = [capture.date for trail in trails for capture in trail.captures]
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     filename = f"{part.name}.warc.gz"

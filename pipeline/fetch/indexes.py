@@ -119,8 +119,13 @@ def locate(index: str, filename: str) -> str:
     """The path of a WARC file that an index names: beside the index, else in ``../archive`` as pywb has it.
 
     Raises:
-        InputError: It is in neither.
+        InputError: It is in neither, or the name leads elsewhere: indexes may be anybody's.
     """
+    if Path(filename).is_absolute() or ".." in Path(filename).parts:
+        raise InputError(
+            f"fetch.warcs: {index} names {filename!r}, which leads out of its folder: WARC files stand "
+            "beside their index. Where you trust it, put the file there and the bare name into the index."
+        )
     folder = Path(index).parent
     places = [folder / filename, folder.parent / "archive" / filename]
     for place in places:

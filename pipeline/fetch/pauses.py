@@ -49,7 +49,7 @@ class Pauses:
         for line in lines:
             try:
                 pause = _decoder.decode(line)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             found[pause.origin] = pause
         return found

@@ -123,7 +123,7 @@ def _figures(pages: Folder, names: Iterable[str]) -> Figures | None:
 def _read(folder: Folder, name: str) -> Figures | None:
     try:
         return Figures.from_json(json.loads(folder.read(name)))
-    except (FileNotFoundError, ValueError, TypeError):
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -1,5 +1,6 @@
 """A host's robots.txt as RFC 9309 has it: what may be asked, and how long to wait between."""
 
+import math
 from dataclasses import dataclass
 
 from protego import Protego
@@ -95,5 +96,8 @@ def of_failure(refusal: Refusal) -> Robots:
 def _crawl_delay_s(rules: Protego) -> float:
     """The longer of crawl-delay and request-rate, neither of which is the RFC's; both are in wide use."""
     rate = rules.request_rate(AGENT)
-    between_s = rate.seconds / rate.requests if rate and rate.requests else 0.0
+    try:
+        between_s = rate.seconds / rate.requests if rate and rate.requests else 0.0
+    except OverflowError:  # a number of hundreds of digits
+        between_s = math.inf
     return max(rules.crawl_delay(AGENT) or 0.0, between_s)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import FetchSettings
+from pipeline.plain_table import duration, percentage
 from pipeline.runs import Folder, read_manifest
 
 if TYPE_CHECKING:
@@ -190,14 +191,6 @@ def asked_after(wanted: Floats, links: Floats, periods: Floats, times: Floats, r
     return found
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it: ``45 s``, ``12 min``, ``3.4 h``, ``5.2 days``."""
-    for unit, length, below in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
-        if seconds < below:
-            return f"{seconds / length:.1f} h" if unit == "h" else f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 86400:,.1f} days"
-
-
 def render(found: Schedule, settings: FetchSettings) -> "RenderableType":
     """The schedule for people: what it comes to, what limits it, and what would make it shorter."""
     from rich.console import Group
@@ -225,7 +218,7 @@ def render(found: Schedule, settings: FetchSettings) -> "RenderableType":
     courses.add_column("")
     courses.add_column("links", justify="right")
     for share in SHARES:
-        courses.add_column(f"{share:.0%}".replace("%", " %"), justify="right")
+        courses.add_column(percentage(share, 1, digits=0), justify="right")
     for course in found.courses:
         hours = [f"{course.seconds[share] / 3600:,.2f}" for share in SHARES]
         courses.add_row(course.what, f"{course.links:,}", *hours)

@@ -62,6 +62,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     cdxj: list[str] = []
 
 
+# msgspec lets the second pass, where bytes in a string are not UTF-8.
+_NO_LINE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.json.Encoder()
 _headers = msgspec.json.Decoder(Header)
 _lines = msgspec.json.Decoder(Line)
@@ -92,19 +95,21 @@ def begin_again(pages: Folder, name: str, header: Header) -> None:
 
 
 def recall(pages: Folder, names: Iterable[str]) -> None:
-    """Takes over, on this machine, those of the parts that were opened again on whichever."""
-    if pages.is_local():
-        return
-    folder, asked = directory(pages), list(names)
-    found = side_by_side(partial(_told, pages / OPEN), asked, is_local=False)
-    for name, header in zip(asked, found, strict=True):
-        local = read_header(folder, name)
-        if header is None and local is not None and local.base is not None:
-            OpenPart(str(folder), name, local).remove()  # it was finished elsewhere, and its base is gone
-        if header is None or header.base is None or header == local:
-            continue
-        if are_there(pages, {}, Part.from_json(header.base).files):  # else it was finished since
-            begin(folder, name, header)
+    """Has, on this machine, those of the parts that were opened again, on whichever, and that can go on.
+
+    One whose earlier files are not all there cannot: it was finished since, or has lost one.
+    """
+    folder, asked, is_local = directory(pages), list(names), pages.is_local()
+    sizes = pages.sizes() if is_local else {}
+    told = partial(read_header, folder) if is_local else partial(_told, pages / OPEN)
+    for name, header in zip(asked, side_by_side(told, asked, is_local=is_local), strict=True):
+        here = header if is_local else read_header(folder, name)
+        base = None if header is None or header.base is None else Part.from_json(header.base)
+        if header is not None and base is not None and are_there(pages, sizes, base.files):
+            if header != here:
+                begin(folder, name, header)
+        elif here is not None and here.base is not None:
+            OpenPart(str(folder), name, here).remove()
 
 
 def _told(opened: Folder, name: str) -> Header | None:
@@ -148,7 +153,7 @@ def _header(raw: bytes) -> Header | None:
     data = _unsealed(raw)
     try:
         return None if data is None else _headers.decode(data)
-    except msgspec.DecodeError:
+    except _NO_LINE:
         return None
 
 
@@ -281,7 +286,7 @@ def _whole_line(raw: bytes) -> Line | None:
     data = _unsealed(raw)
     try:
         return None if data is None else _lines.decode(data)
-    except msgspec.DecodeError:
+    except _NO_LINE:
         return None
 
 

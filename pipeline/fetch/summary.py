@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from pipeline.fetch.figures import LATENCIES, LedgerFigures
 from pipeline.fetch.progress import Figures
-from pipeline.fetch.schedule import duration
-from pipeline.status import Status, byte_size
+from pipeline.plain_table import byte_size, duration
+from pipeline.status import Status
 
 _LINE = 78  # characters that every terminal has room for
 

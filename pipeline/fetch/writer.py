@@ -1,7 +1,6 @@
 """Hands tries to the process that writes them, and hears what is written."""
 
 import asyncio
-import errno
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -11,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from pipeline.errors import RunError
+from pipeline.errors import RunError, refusal
 from pipeline.fetch.spool import OpenPart
 from pipeline.fetch.tries import Try, encode
 from pipeline.fetch.writing import LENGTH, MARK, Problem, Report, Task
@@ -51,7 +50,13 @@ class Writer:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pipeline.fetch.writing", stdin=PIPE, stdout=PIPE, pass_fds=[self._lock]
+            sys.executable,
+            "-m",
+            "pipeline.fetch.writing",
+            stdin=PIPE,
+            stdout=PIPE,
+            pass_fds=[self._lock],
+            start_new_session=True,  # a Ctrl-C is for the crawl to hear; it ends when that has ended
         )
         self._send(msgspec.msgpack.encode(Task(list(self._parts), dict(self._info))))
         return self
@@ -81,7 +86,7 @@ class Writer:
         """Waits until what has been handed over is written."""
         number = len(self._marks)
         mark = self._marks[number] = asyncio.get_running_loop().create_future()
-        self._input.write(LENGTH.pack(MARK) + LENGTH.pack(number))
+        self._write(LENGTH.pack(MARK), LENGTH.pack(number))
         await mark
 
     async def watch(self) -> None:
@@ -99,12 +104,7 @@ class Writer:
         except asyncio.IncompleteReadError:
             status = await self._running.wait()
             ended = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-            self._fail(
-                RunError(
-                    f"fetch stopped: the process that writes pages has ended {ended}. Run the same build "
-                    "again: it goes on from what is written."
-                )
-            )
+            self._fail(_gone(ended))
 
     @property
     def _running(self) -> Process:
@@ -117,7 +117,13 @@ class Writer:
         return self._running.stdin
 
     def _send(self, message: bytes) -> None:
-        self._input.writelines((LENGTH.pack(len(message)), message))
+        self._write(LENGTH.pack(len(message)), message)
+
+    def _write(self, *pieces: bytes) -> None:
+        try:
+            self._input.writelines(pieces)
+        except RuntimeError as error:  # the pipe is closed, and what closed it is not known yet
+            raise self._failed or _gone("before its time") from error
 
     def _written(self, report: Report) -> None:
         if report.problem is not None:
@@ -148,13 +154,18 @@ class Writer:
                 num -= 1
 
 
+def _gone(how: str) -> RunError:
+    return RunError(
+        f"fetch stopped: the process that writes pages has ended {how}. Run the same build again: it goes on "
+        "from what is written."
+    )
+
+
 def in_words(problem: Problem | OSError) -> RunError:
     """What a disk that refuses comes down to for whoever runs the build."""
-    words = problem.words if isinstance(problem, Problem) else problem.strerror or str(problem)
-    where = f" ({problem.filename})" if problem.filename else ""
-    full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
-    todo = "Make room" if full else "Mend it"
-    return RunError(
-        f"fetch stopped: {words}{where}. {todo}, and run the same build again: it goes on from what is "
-        "written."
-    )
+    told = refusal(problem.errno, problem.filename)
+    if told is None:
+        words = problem.words if isinstance(problem, Problem) else problem.strerror or str(problem)
+        where = f" ({problem.filename})" if problem.filename else ""
+        told = f"{words}{where}. Mend it, and run the same build again: it goes on from what is written."
+    return RunError(f"fetch stopped: {told}")

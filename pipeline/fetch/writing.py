@@ -5,7 +5,6 @@ written over its standard output. When its parent is gone it writes down what it
 """
 
 import os
-import signal
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -54,7 +53,6 @@ class Report(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Writes until its input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to parent and child alike
     messages = _messages(sys.stdin.fileno())
     began = next(messages, None)
     if began is None or isinstance(began[0], int):

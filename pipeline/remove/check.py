@@ -1,5 +1,7 @@
-"""Whether what was removed from a run is gone from all of it: for verify."""
+"""Whether what was removed from a run is known, and gone from all of it: for verify."""
 
+import hashlib
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 
@@ -7,9 +9,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.remove.tombstones import PENDING, REMOVED, read_removed, read_tombstones
+from pipeline.remove.tombstones import (
+    PENDING,
+    REMEDY,
+    REMOVED,
+    manifest_of,
+    read_removed,
+    read_tombstones,
+    table_names,
+)
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME
+
+
+def find_damage(run: Folder) -> Iterator[tuple[str, str, str]]:
+    """Files of removals that are not as they were written: the file, what is wrong with it, what to do."""
+    folder = run / REMOVED
+    for table in table_names(run):
+        name = manifest_of(table)
+        try:
+            expected = json.loads(folder.read(name))["tombstones"]
+            name = table
+            if hashlib.sha256(folder.read(table)).hexdigest() != expected:
+                raise ValueError("its bytes have changed since they were written")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"{folder.uri}/{name}", f"is damaged ({error})", REMEDY
 
 
 def find_remains(run: Folder, manifests: Mapping[str, Manifest]) -> Iterator[tuple[str, str, str]]:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from pipeline.config import UrlSettings
 from pipeline.errors import InputError, RunError
-from pipeline.inspector.labels import FOLDER as LABELS
-from pipeline.inspector.labels import Labels
+from pipeline.inspector.judging.labels import FOLDER as LABELS
+from pipeline.inspector.judging.labels import Labels
 from pipeline.remove.inscribe import inscribe
 from pipeline.remove.present import Present, look_at
 from pipeline.remove.rebase import Rebased, rebase, rebase_collect
@@ -130,7 +130,7 @@ def _remove(
             carry_out(run, intent)
     finally:
         if pending(run) is None:
-            unstage(run)
+            unstage(run, staged.written)
     return removal
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.errors import RunError
 from pipeline.fetch.spool import discard
 from pipeline.hashing_sink import HashingSink
-from pipeline.inspector import place
+from pipeline.inspector.catalogue import place
 from pipeline.object_store import in_words, upload
-from pipeline.remove.tombstones import PENDING, REMOVED
+from pipeline.remove.tombstones import PENDING, REMEDY, REMOVED
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME, STAGES
 
@@ -92,24 +93,34 @@ def staging(run: Folder) -> StagedFolder:
     return StagedFolder(new.uri, new.options, behind=run, written={})
 
 
-def unstage(run: Folder) -> None:
-    """Drops all new files."""
+def unstage(run: Folder, written: Mapping[str, Iterable[str]] | None = None) -> None:
+    """Drops all new files; by their names those that are ``written``, of which a store may list none yet."""
     folder = run / REMOVED / _STAGING
     if folder.is_local():
         shutil.rmtree(folder.path(), ignore_errors=True)
         with contextlib.suppress(OSError):  # other removals are told there
             Path((run / REMOVED).path()).rmdir()
     else:
+        for uri, names in (written or {}).items():
+            Folder(uri, folder.options).remove(names)
         with contextlib.suppress(FileNotFoundError):
             folder.filesystem.delete_dir(folder.path())
 
 
 def pending(run: Folder) -> dict[str, Any] | None:
-    """The removal that was begun and is not finished."""
+    """The removal that was begun and is not finished.
+
+    Raises:
+        RunError: What it was cannot be read.
+    """
     try:
-        intent: dict[str, Any] = json.loads((run / REMOVED).read(PENDING))
+        intent = json.loads((run / REMOVED).read(PENDING))
+        if not isinstance(intent, dict):
+            raise ValueError("it is no JSON object")
     except FileNotFoundError:
         return None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{run.uri}/{REMOVED}/{PENDING} cannot be read ({error}): {REMEDY}.") from error
     return intent
 
 

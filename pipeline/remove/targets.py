@@ -169,7 +169,7 @@ def _same_texts(corpus: Folder, manifest: Manifest) -> pa.Table:
     if not tables:
         return _BOND.empty_table()
     table = pa.concat_tables(tables)
-    return _several(table["id"], pc.binary_join_element_wise(_hex(table["text_hash"]), "text", " "))
+    return _several(table["id"], _hex(table["text_hash"]))
 
 
 def _hex(hashes: pa.ChunkedArray) -> pa.Array:
@@ -185,7 +185,7 @@ def _same_records(run: Folder, manifests: Mapping[str, Manifest]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _several(ids: pa.ChunkedArray, groups: pa.ChunkedArray) -> pa.Table:
+def _several(ids: pa.ChunkedArray, groups: pa.Array | pa.ChunkedArray) -> pa.Table:
     """The groups of more than one."""
     counted = pc.value_counts(pc.drop_null(groups))
     several = counted.field("values").filter(pc.greater(counted.field("counts"), 1))

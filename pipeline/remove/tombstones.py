@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from pipeline.config import SIGNED_BY, DedupeSettings
+from pipeline.errors import RunError
 from pipeline.hosts import domain_hash, registrable_domain
 from pipeline.runs import Folder
 
@@ -38,6 +39,9 @@ TOMBSTONES = pa.schema(
         pa.field("num_perm", pa.int32()),
     ]
 )
+
+REMEDY = "put it back from a copy of the run, for without it what was removed could come back"
+"""What to do where a file of a removal is damaged."""
 
 _TABLE = re.compile(r"removal-(\d{5})\.parquet")
 
@@ -102,15 +106,29 @@ def _name(number: int) -> str:
 
 
 def read_tombstones(run: Folder) -> pa.Table:
-    """All that was removed: rows of TOMBSTONES."""
-    folder = run / REMOVED
+    """All that was removed: rows of TOMBSTONES.
+
+    Raises:
+        RunError: A table of them is missing or damaged.
+    """
     return pa.concat_tables(
-        [TOMBSTONES.empty_table(), *(folder.read_table(name) for name in table_names(run))]
+        [TOMBSTONES.empty_table(), *(_read_table(run, name) for name in table_names(run))]
     )
 
 
+def _read_table(run: Folder, name: str) -> pa.Table:
+    try:
+        return (run / REMOVED).read_table(name)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(run, name, error) from error
+
+
 def read_removed(run: Folder) -> Removed:
-    """What no later build may take in."""
+    """What no later build may take in.
+
+    Raises:
+        RunError: What was removed cannot be read: a build must not go on without it.
+    """
     names = table_names(run)
     if not names:
         return Removed()
@@ -144,9 +162,21 @@ def encode_entries(
 
 
 def _entries(run: Folder, table: str) -> Mapping[str, Any]:
-    manifest = json.loads((run / REMOVED).read(table.removesuffix(".parquet") + ".json"))
-    entries: Mapping[str, Any] = manifest["entries"]
+    name = manifest_of(table)
+    try:
+        entries: Mapping[str, Any] = json.loads((run / REMOVED).read(name))["entries"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(run, name, error) from error
     return entries
+
+
+def manifest_of(table: str) -> str:
+    """The name of the manifest that stands beside a table of tombstones."""
+    return table.removesuffix(".parquet") + ".json"
+
+
+def _damaged(run: Folder, name: str, error: Exception) -> RunError:
+    return RunError(f"{run.uri}/{REMOVED}/{name} cannot be read ({error}): {REMEDY}.")
 
 
 def _domains(entries: Iterable[Mapping[str, Any]]) -> list[RemovedDomain]:
