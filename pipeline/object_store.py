@@ -29,14 +29,20 @@ _WITHOUT_FOLDERS = ("s3", "gcs")  # making one would be more requests than the f
 _AT_ONCE = 16  # requests: a store answers each in tens of milliseconds
 _UPLOADED_BYTES = 1 << 26  # at once: what is not sent yet is in memory
 
+# By its name, an option of a URI that holds a secret; there is none that pyarrow knows.
+_SECRET_OPTION = re.compile(r"(?i)(?:^|&)[^=&]*(?:key|secret|token|password|signature|sas)[^=&]*=")
+
 
 def refuse_credentials(uri: str) -> None:
     """Raises InputError for a URI with a key or a password in it: URIs are shown, and written to runs."""
     scheme, _, rest = uri.partition("://")
-    path = rest.partition("?")[0]
+    scheme = scheme.lower()
+    path, _, options = (unquote(piece) for piece in rest.partition("?"))
     host = path.partition("/")[0]  # where a secret has a slash in it, it goes on behind
-    is_no_bucket = scheme.lower() == "s3" and (":" in host or "@" in host)
-    if is_no_bucket or (":" in host and "@" in path):
+    is_no_bucket = scheme == "s3" and (":" in host or "@" in host)
+    is_no_user = scheme == "gs" and "@" in host and not host.startswith("anonymous@")
+    is_in_options = "@" in options or _SECRET_OPTION.search(options) is not None
+    if is_no_bucket or is_no_user or (":" in host and "@" in path) or is_in_options:
         raise InputError(
             f"{scheme}://…: a key in a URI would be written to manifests and shown. Leave it out, and give "
             "it by the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in ~/.aws/credentials. (A "
@@ -73,9 +79,8 @@ def _open_root(uri: str, options: str) -> tuple[pyarrow.fs.FileSystem, str]:
         with in_words(uri):
             filesystem, path = pyarrow.fs.FileSystem.from_uri(f"{uri}?{options}" if options else uri)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{uri} cannot be opened ({error}); give a path, s3://, gs:// or hdfs://."
-        ) from error
+        advice = _HDFS_NEEDS if uri.startswith("hdfs://") else "give a path, s3://, gs:// or hdfs://"
+        raise InputError(f"{uri} cannot be opened ({str(error).partition(chr(10))[0]}); {advice}.") from error
     return filesystem, path.rstrip("/")
 
 
@@ -132,6 +137,16 @@ def side_by_side(
         yield from pool.map(ask, what)
 
 
+_HDFS_NEEDS = (
+    "hdfs:// needs Java and Hadoop's client: set JAVA_HOME, HADOOP_HOME, and CLASSPATH to what "
+    "`hadoop classpath --glob` prints"
+)
+
+_GOOGLE = re.compile(
+    r"google::cloud::Status\((?P<code>[A-Z_]+): (?:[^\n]*?with a last message of )?(?P<why>.*?)"
+    r"(?: error_info=.*|\)[^)]*)\Z",
+    re.S,
+)
 _AWS = re.compile(
     r"AWS Error (?P<code>\w+)(?: \(HTTP status (?P<status>\d+)\))? during (?P<operation>\w+) operation: "
     r"(?:Unable to parse ExceptionName: )?(?P<why>.*?)(?: \(Request ID: .*|; Details: .*)?\Z",
@@ -160,7 +175,7 @@ def in_words(uri: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except (OSError, pa.ArrowInvalid) as error:
         said = _meaning(uri, str(error))
         if said is None:
             raise
@@ -173,6 +188,9 @@ def _no_bucket(uri: str) -> InputError:
 
 def _meaning(uri: str, message: str) -> Exception | None:
     """What an error of the store's means; None where it is none of a store's."""
+    google = _GOOGLE.search(message)
+    if google is not None:
+        return _meaning_of_google(uri, google["code"], google["why"].strip().rstrip("."))
     found = _AWS.search(message)
     if _NO_BUCKET.search(message) or (found and found["code"] == "NO_SUCH_BUCKET"):
         return _no_bucket(uri)
@@ -203,4 +221,20 @@ def _meaning(uri: str, message: str) -> Exception | None:
     return RunError(
         f"{uri}: the store failed at {operation}, several times ({why}): run the same again later; whole "
         "parts stay."
+    )
+
+
+def _meaning_of_google(uri: str, code: str, why: str) -> Exception:
+    """What an error of Google's storage means."""
+    if code in {"UNAUTHENTICATED", "PERMISSION_DENIED"}:
+        bucket = urlsplit(uri).netloc.rpartition("@")[2]
+        return InputError(
+            f"{uri}: the store refuses the account ({why}): give one that may list {bucket}, and read, write "
+            "and delete in it, by GOOGLE_APPLICATION_CREDENTIALS or `gcloud auth application-default login`."
+        )
+    if code == "INVALID_ARGUMENT":
+        return InputError(f"{uri}: the store does not take what it is asked ({why}): see the bucket's name.")
+    return RunError(
+        f"{uri}: the store fails or cannot be reached, however often it is asked ({why}): see the network "
+        "and the account's credentials, and run the same again later; whole parts stay."
     )

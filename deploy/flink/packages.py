@@ -94,9 +94,9 @@ def _fetch_flink(folder: Path) -> None:
             for member in tar:
                 place = Path(member.name)
                 source = tar.extractfile(member) if place.suffix == ".jar" else None
-                if source is None or place.parts[-2] not in ("lib", "bin"):
+                if source is None or place.parent.name not in ("lib", "bin"):
                     continue
-                target = folder / place.parts[-2] / place.name
+                target = folder / place.parent.name / place.name
                 target.parent.mkdir(exist_ok=True)
                 with source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
@@ -112,10 +112,10 @@ def _fetch_job_server(folder: Path) -> None:
         if jar.name.startswith(("flink-", "slf4j-")):  # a cluster has its own
             jar.rename(flink / jar.name)
     jars = [str(jar.relative_to(folder)) for jar in sorted(folder.rglob("*.jar"))]
-    _write_starter(folder / "job-server.jar", jars)
+    write_starter(folder / "job-server.jar", jars)
 
 
-def _write_starter(path: Path, jars: Sequence[str]) -> None:
+def write_starter(path: Path, jars: Sequence[str]) -> None:
     """Writes a jar without classes, whose manifest names the others: ``java -jar`` starts it."""
     fields = {
         "Manifest-Version": "1.0",
