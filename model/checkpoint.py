@@ -39,12 +39,13 @@ from model.errors import ModelError
 from model.networks import Network, architecture_of, build_network, parse_config
 
 CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "optimizer", "tokenizer.json"
-_MOST_NAMED = 3
 BEST = "best"
 
-_NAME = re.compile(r"step-(\d{8,})")
 UNUSABLE_WEIGHTS = (SafetensorError, RuntimeError, OverflowError, ValueError)
 """What is raised where weights are damaged, or not those that a network has."""
+
+_NAME = re.compile(r"step-(\d{8,})")
+_MOST_NAMED = 3  # folders that a message proposes
 
 _log = logging.getLogger(__name__)
 

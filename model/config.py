@@ -158,7 +158,7 @@ ALBERT_PRESETS: Mapping[str, AlbertConfig] = MappingProxyType(
 class _Settings(BaseModel):
     """A section of the settings: immutable, with unknown keys refused and fields documented."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelSettings(_Settings):

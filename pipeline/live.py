@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from pipeline.fetch.progress import OPEN, Crawl, Figures, read_crawl
-from pipeline.fetch.schedule import duration
 from pipeline.fetch.summary import crawl_lines
 from pipeline.lock import is_locked
+from pipeline.plain_table import duration
 from pipeline.runs import MANIFEST, Folder, Part
 from pipeline.stages import PLAN, STAGES, read_plan
 from pipeline.status import StageStatus, read_sidecars, stage_status
@@ -232,17 +232,12 @@ class Lookout:
     def look(self, now: float) -> Live:
         """How far the build is at ``now``, in seconds of the epoch."""
         at_work = is_locked(self._run)
-        unfinished = [stage for stage in STAGES if not _has_manifest(self._run / stage.folder)]
+        unfinished = [stage for stage in STAGES if (self._run / stage.folder).size(MANIFEST) is None]
         found = {stage.name: self._tallies[stage.name].look(now) for stage in unfinished}
         begun = {name: working for name, working in found.items() if working.status.num_parts}
         if at_work is False:  # nothing goes on at the pace that it had
             begun = {name: replace(one, pace=Pace(), training=None) for name, one in begun.items()}
         return Live(now, at_work, begun, is_finished=not unfinished)
-
-
-def _has_manifest(folder: Folder) -> bool:
-    info = folder.filesystem.get_file_info(folder.path(MANIFEST))
-    return bool(info.is_file)
 
 
 def seen_of_crawl(figures: Figures) -> Seen:
@@ -262,9 +257,10 @@ def seen_of_training(training: Training, now: float) -> Seen:
     """How far a training is at ``now``, in seconds of the epoch: how much is read, or how long it learns."""
     read, merges = training.num_bytes, f"{training.num_merges:,} merges"
     if training.learning_since is not None:
-        learning = f"learning {merges} for {duration(now - training.learning_since)}"
+        learning = f"learning {merges} for {duration(max(0.0, now - training.learning_since))}"
         return Seen(round(read / 1e6), round(read / 1e6), "MB read", "", learning)
     of = max(read, training.of_bytes)
-    rate = read / max(now - training.began, 1e-9)
-    left = f"about {duration((of - read) / rate)} to go, then {merges}" if read else ""
+    seconds = now - training.began
+    rate = read / seconds if seconds > 0 else 0.0  # the clock may have been set back
+    left = f"about {duration((of - read) / rate)} to go, then {merges}" if rate else ""
     return Seen(round(read / 1e6), round(of / 1e6), "MB read", f"{rate / 1e6:,.1f} MB/s", left)

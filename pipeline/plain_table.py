@@ -1,4 +1,4 @@
-"""Tables and foreign texts as the commands print them."""
+"""Tables, numbers and foreign texts as the commands print them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -46,6 +46,28 @@ def spark(nums: Sequence[int]) -> str:
     """
     most = max(nums, default=0)
     return "".join(" ▁▂▃▄▅▆▇█"[max(round(8 * num / most), 1) if num else 0] for num in nums)
+
+
+def percentage(num: float, of: float, *, digits: int = 1) -> str:
+    """``12.3 %``; empty where there is nothing to compare with."""
+    return f"{num / of:.{digits}%}".replace("%", " %") if of else ""
+
+
+def byte_size(num: float) -> str:
+    """Bytes as people read them, in powers of 1,000: ``12.3 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num < 1000:
+            return f"{num:,.0f} bytes" if unit == "bytes" else f"{num:.1f} {unit}"
+        num /= 1000
+    return f"{num:,.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: ``45 s``, ``12 min``, ``3.4 h``, ``5.2 days``."""
+    for unit, length, below in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if seconds < below:
+            return f"{seconds / length:.1f} h" if unit == "h" else f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:,.1f} days"
 
 
 def visible(text: str) -> str:

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,10 +13,11 @@ from pipeline.dedupe.figures import ClusterFigures
 from pipeline.errors import InputError
 from pipeline.fetch.figures import LedgerFigures, read_ledgers
 from pipeline.fetch.progress import Crawl, read_crawl
-from pipeline.object_store import require_bucket
-from pipeline.plain_table import bar, plain_table
+from pipeline.object_store import require_bucket, side_by_side
+from pipeline.plain_table import bar, byte_size, percentage, plain_table
 from pipeline.runs import MANIFEST, Counts, Folder, Manifest, Part, read_manifest, read_sidecar
 from pipeline.stages import BY_NAME, STAGES, read_plan
+from pipeline.where_runs_are import is_run, no_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,7 +38,6 @@ UNITS = {
 
 _BAR_WIDTH = 6
 _MIN_SHARE = 0.0005  # of what came in: reasons rarer than this share a line where there is little room
-_SIDECARS_AT_ONCE = 16  # an object store answers each in tens of milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Status:
     @property
     def name(self) -> str:
         """The last piece of the run's path: a report may be shown to others, whose machine is another."""
-        return self.run.rstrip("/").rsplit("/", 1)[-1]
+        return Folder(self.run).name
 
     def to_json(self) -> dict[str, Any]:
         """As ``webtext status --json`` prints it."""
@@ -182,13 +182,9 @@ def _by_least_karma(facts: Mapping[str, Any], name: str) -> dict[int, int]:
 
 def require_run(run: Folder) -> None:
     """Raises InputError, telling what to do, unless the folder holds a run."""
-    if run.size("webtext.toml") is not None or any((run / stage.folder).sizes() for stage in STAGES):
-        return
-    require_bucket(run.uri, run.filesystem, run.path())
-    raise InputError(
-        f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote (run.dir in its "
-        "settings file), or start the run with `webtext build`."
-    )
+    if not is_run(run):
+        require_bucket(run.uri, run.filesystem, run.path())
+        raise no_run(run)
 
 
 def require_stage(run: Folder, stage: str, remedy: str) -> Manifest:
@@ -226,9 +222,8 @@ def stage_status(parts: Sequence[Part], num_parts: int) -> StageStatus:
 
 def read_sidecars(folder: Folder, names: Sequence[str]) -> list[Part]:
     """The sidecars that can be read, of the parts named."""
-    with ThreadPoolExecutor(_SIDECARS_AT_ONCE) as pool:
-        found = pool.map(lambda name: read_sidecar(folder, name), names)
-        return [part for part in found if part is not None]
+    found = side_by_side(partial(read_sidecar, folder), names, is_local=folder.is_local())
+    return [part for part in found if part is not None]
 
 
 def read_tokenizer(folder: Folder) -> TokenizerStatus | None:
@@ -346,17 +341,3 @@ def largest_clusters(figures: ClusterFigures) -> "RenderableType":
         kept = one.url or f"{one.survivor} (not in this run)"
         table.add_row(f"{one.num_documents:,} documents", f"{one.num_removed:,}", Text(kept))
     return table
-
-
-def percentage(num: float, of: float) -> str:
-    """``12.3 %``; empty where there is nothing to compare with."""
-    return f"{num / of:.1%}".replace("%", " %") if of else ""
-
-
-def byte_size(num: float) -> str:
-    """Bytes as people read them, in powers of 1,000: ``12.3 MB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if num < 1000:
-            return f"{num:,.0f} bytes" if unit == "bytes" else f"{num:.1f} {unit}"
-        num /= 1000
-    return f"{num:,.1f} TB"

@@ -18,7 +18,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 settings.register_profile("test", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("test")
 # What "make fuzz" asks for; a test run takes hypothesis' own hundred examples.
-settings.register_profile("fuzz", settings.get_profile("test"), max_examples=50_000)
+settings.register_profile("fuzz", settings.get_profile("test"), max_examples=100_000)
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +49,25 @@ def realdata() -> Path:
 def run(tmp_path: Path) -> Folder:
     """An empty run directory."""
     return Folder(str(tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def small_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the settings, the sources and the finished run of a few pages: for reading alone."""
+    from tests.removal_run import FEW, build_in, write_sources
+
+    folder = tmp_path_factory.mktemp("small")
+    write_sources(folder, FEW)
+    build_in(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the settings and the finished run over the real pages: for reading alone."""
+    from tests.real_pages import build_real_pages
+
+    return build_real_pages(tmp_path_factory.mktemp("realweb"))
 
 
 @pytest.fixture

@@ -81,7 +81,8 @@ class LaggingStore(pyarrow.fs.FileSystemHandler):  # type: ignore[misc]
         pass
 
     def delete_dir(self, path: str) -> None:
-        for one in [one for one in self.objects if one.startswith(f"{path}/")]:
+        listed = [one for one in self.objects if one.startswith(f"{path}/") and one not in self._seen]
+        for one in listed:  # by which alone a store knows what is in a folder
             self.put(one, None)
 
     def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:

@@ -117,6 +117,16 @@ def pages() -> list[Page]:
     ]
 
 
+NEAR = "https://near.example/best"
+NEAR_COPY = "https://near-copy.example/"
+FEW = (
+    *(Page(f"https://site{n}.example/", text_of(str(n))) for n in range(5)),
+    Page(NEAR, text_of("near"), score=99),
+    Page(NEAR_COPY, text_of("near", changed=6)),
+)
+"""The pages of the run that conftest's ``small_built`` builds."""
+
+
 def write_sources(folder: Path, some: Sequence[Page], dump: str = "RS_2019-06.ndjson") -> None:
     """A dump, all pages in a WARC file, and an evaluation set that has sentences of some of them.
 

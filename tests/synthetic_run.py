@@ -84,7 +84,7 @@ def write_run(
         retried: Whether some links were tried again after fetch was finished.
     """
     run = Folder(str(path))
-    run.write("webtext.toml", b"")
+    run.write("webtext.toml", b"# Settings digest: 0\n")
     manifests: dict[str, Manifest] = {}
     rows: dict[int, Rows] = {}
     works = {

@@ -17,7 +17,7 @@ import pytest
 from pipeline.stages import STAGES
 from pipeline.urls import parse
 from tests.command import start_build, webtext
-from tests.real_pages import SETTINGS, build_real_pages
+from tests.real_pages import SETTINGS
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -31,9 +31,11 @@ def digests(run: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(real_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run over the real pages, in the folder of its settings file."""
-    return build_real_pages(tmp_path_factory.mktemp("realweb"))
+    folder = tmp_path_factory.mktemp("realweb") / "copy"
+    shutil.copytree(real_built, folder)
+    return folder
 
 
 @pytest.fixture(scope="module")

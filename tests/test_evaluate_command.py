@@ -313,7 +313,7 @@ def test_memory_that_ends_is_told_with_what_to_lower(
 
     monkeypatch.setattr("model.evaluate.run.evaluate", exhaust)
     given = ["--data", f"lambada={data}/lambada.jsonl", "--out", tmp_path]
-    for batch, advice in ((4, "lower --batch from 4"), (1, "choose --device cpu")):
+    for batch, advice in ((4, "lower --batch from 4"), (1, "choose a smaller model, or --device cpu")):
         answer = evaluate(models / "small", *given, "--batch", batch)
         assert isinstance(answer.exception, RunError)
         assert advice in str(answer.exception)

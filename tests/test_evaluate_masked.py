@@ -158,6 +158,18 @@ def test_a_network_that_knows_nothing_has_the_perplexity_of_its_vocabulary(
     assert found["mlm_loss"] == pytest.approx(math.log(config.vocab_size), rel=1e-5)
 
 
+def test_a_perplexity_beyond_all_numbers_is_infinite(albert: Checkpoint) -> None:
+    network = build_network(albert.network.config).eval()
+    assert isinstance(network, Albert)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        network.masked_head.bias[albert.tokenizer.eot_id] = 1e4  # which no text has
+    found = evaluate_masked(replace(albert, network=network), ["The cat sees a dog."])
+    assert found["pseudo_perplexity"] == math.inf
+    assert found["mlm_loss"] == pytest.approx(1e4)
+
+
 @pytest.mark.parametrize("documents", [[], [""], ["", " "]])
 def test_documents_without_text_are_refused(albert: Checkpoint, documents: list[str]) -> None:
     with pytest.raises(ModelError, match=r"nothing to mask in \d documents"):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -260,6 +261,12 @@ def test_data_is_told_by_its_bytes(tmp_path: Path) -> None:
     assert data_facts(file, 3) == DataFacts(path=str(file), sha256=sha256(b"once"), num_items=3)
     folder = data_facts(tmp_path / "stories", 1)
     assert folder.sha256 == sha256(f"{sha256(b'once')}  a.story\n".encode())
+    odd = file.rename(file.with_name(os.fsdecode(b"\xff.story")))
+    told = replace(result({}), data=data_facts(odd, 1))
+    add_result(tmp_path, told)
+    assert read_results(tmp_path) == [told]
+    assert told.data.path == f"{tmp_path}/stories/\\xff.story"
+    file = odd.rename(file)
     file.rename(file.with_name("b.story"))
     assert data_facts(tmp_path / "stories", 1).sha256 != folder.sha256
 

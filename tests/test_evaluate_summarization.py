@@ -1,5 +1,6 @@
 """CNN/DailyMail: stories, the hint, the first three sentences, ROUGE."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,12 @@ def test_draws_follow_from_the_storys_name(folder: Path) -> None:
         for request in task.ask(item, "")
         if isinstance(request, Generation)
     }
+    assert len(seeds) == 2
+
+
+def test_a_storys_name_may_be_any_bytes(folder: Path) -> None:
+    (folder / "0a.story").rename(folder / os.fsdecode(b"\xff.story"))
+    seeds = {request.seed for item in HINT.read(folder) for request in HINT.ask(item, "")}  # type: ignore[union-attr]
     assert len(seeds) == 2
 
 

@@ -1,7 +1,7 @@
 """No path leaves the run directory, whatever its manifests, its tables and its links say."""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +9,7 @@ from pipeline.errors import InputError
 from pipeline.inspector.boundary import refuse_links_out
 from pipeline.inspector.catalogue.catalogue import Catalogue
 from pipeline.runs import Folder, read_manifest, read_sidecar
+from tests.resealed import resealed
 from tests.synthetic_run import write_run
 
 
@@ -20,13 +21,17 @@ def test_manifests_and_sidecars_name_files_in_their_folder_only(tmp_path: Path, 
     (tmp_path / "secret").write_text("not for you")
     manifest = Path(run.path("links/manifest.json"))
     sidecar = Path(run.path("links/part-00000.json"))
-    whole = manifest.read_text(), sidecar.read_text()
-    for change in ("part", "file"):
-        for path, text in zip((manifest, sidecar), whole, strict=True):
-            value = json.loads(text)
-            part = value["parts"][0] if "parts" in value else value
-            (part if change == "part" else part["files"][0])["name"] = name
-            path.write_text(json.dumps(value))
+    whole = manifest.read_bytes(), sidecar.read_bytes()
+
+    def rename_part(value: dict[str, Any]) -> None:
+        value.get("parts", [value])[0]["name"] = name
+
+    def rename_file(value: dict[str, Any]) -> None:
+        value.get("parts", [value])[0]["files"][0]["name"] = name
+
+    for change in (rename_part, rename_file):
+        for path, data in zip((manifest, sidecar), whole, strict=True):
+            path.write_bytes(resealed(data, change))
         with pytest.raises(InputError, match=r"manifest\.json is damaged"):
             read_manifest(run / "links")
         with pytest.raises(InputError, match=r"manifest\.json is damaged"):

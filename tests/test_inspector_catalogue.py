@@ -28,6 +28,7 @@ from pipeline.records import CORPUS
 from pipeline.runs import Folder, read_manifest
 from tests.document_parts import document, table, write_parts
 from tests.inspected import remote
+from tests.resealed import resealed
 from tests.synthetic_run import write_run
 
 TABLES = {"documents", "links", "ledger", "rejected", "measured", "clusters", "shard_documents"}
@@ -395,7 +396,8 @@ def test_nothing_is_made_of_a_run_that_changes_meanwhile(
     def write_while_it_changes(path: Path, documents: Iterable[Indexed]) -> None:
         write(path, documents)
         manifest = (small / "corpus").read("manifest.json")
-        (small / "corpus").write("manifest.json", manifest.replace(b'"version": "', b'"version": "x'))
+        changed = resealed(manifest, lambda value: value.update(version="0.0.1"))
+        (small / "corpus").write("manifest.json", changed)
         discard(small)  # as a removal does
 
     monkeypatch.setattr(builds, "write_index", write_while_it_changes)

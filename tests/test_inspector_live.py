@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from playwright.sync_api import Browser, Page
 from pipeline.inspector.overview import Observer
 from pipeline.live import Finished, Lookout, Pace, Tally, pace
 from pipeline.lock import is_locked, locked
-from pipeline.runs import Counts, Folder, PartWriter
+from pipeline.runs import Counts, Folder, Manifest, PartWriter
 from pipeline.stages import PLAN, STAGES
 from pipeline.status import read_status
 from tests import browser
@@ -220,9 +221,8 @@ def test_an_overview_follows_a_manifest_that_is_written_anew(half_built: Folder)
     observer = Observer(half_built)
     before = observer.look(0.0).stages["link"]
     path = Path(half_built.path("links/manifest.json"))
-    value = json.loads(path.read_bytes())
-    value["parts"] = value["parts"][:1]
-    path.write_text(json.dumps(value))
+    manifest = Manifest.decode(path.read_bytes())
+    path.write_bytes(replace(manifest, parts=manifest.parts[:1]).encode())
     os.utime(path, (1.0, 1.0))
     after = observer.look(0.0).stages["link"]
     assert (before.num_parts, after.num_parts) == (2, 1)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model.config import GPT2Config
-from model.exchange import import_checkpoint
+from model.exchange.exchange import import_checkpoint
 from tests.test_model_exchange import write_small
 from tests.test_model_shards import write_run
 from webtext.cli import app

@@ -247,14 +247,15 @@ def test_a_long_prompt_is_told_on_standard_error(folders: dict[str, Path]) -> No
     assert "longer" not in answer.stdout
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_memory_that_ends_is_told_with_what_to_lower(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def exhaust(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr("model.generation.generate.continue_tokens", exhaust)
-    for batch, advice in (("4", "lower --batch from 4"), ("1", "choose --device cpu")):
+    for batch, advice in (("4", "lower --batch from 4"), ("1", "choose a smaller model, or --device cpu")):
         answer = command(str(folders["gpt2"]), "--prompt", "", "--samples", "2", "--batch", batch)
         assert advice in str(answer.exception)
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from model.data.draws import make_keys
 from model.data.masked import NO_TARGET, AlbertBatch, AlbertData
-from model.data.masking import Vocabulary, _lay_out, _take, choose_words
+from model.data.masking import MaskingVocabulary, _lay_out, _take, choose_words
 from model.data.pairs import Splits, draw_pairs, draw_splits, excess, plan_chunks
 from model.data.prefetch import Span, micro_batches
 from model.data.sequences import open_shards
@@ -41,10 +41,10 @@ def tokenizer(run: Path) -> Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> MaskingVocabulary:
     folder = tmp_path_factory.mktemp("tokenizer")
     write_tokenizer(make_vocabulary(), folder)
-    return Vocabulary(Tokenizer.load(folder))
+    return MaskingVocabulary(Tokenizer.load(folder))
 
 
 def albert_data(run: Path, seed: int = 0, context: int = CONTEXT) -> AlbertData:
@@ -336,7 +336,9 @@ def test_segments_are_shortened_at_random_ends() -> None:
         assert first.max() <= 10
 
 
-def test_words_start_at_spaces_and_after_line_breaks(vocabulary: Vocabulary, tokenizer: Tokenizer) -> None:
+def test_words_start_at_spaces_and_after_line_breaks(
+    vocabulary: MaskingVocabulary, tokenizer: Tokenizer
+) -> None:
     text = "The cat\nsees a xyz."
     tokens = np.array(tokenizer.encode(text))
     bounds = [*np.flatnonzero(vocabulary.word_starts(tokens)).tolist(), len(tokens)]

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,11 @@ def test_weight_decay_may_change_on_the_way(run: Path, tmp_path: Path) -> None:
     restore(path, network, optimizer)
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]
     assert len(optimizer.state) == len(list(network.parameters()))
+    assert isinstance(metadata.config, GPT2Config)
+    for change in ({"layers": 5}, {"width": 64}):
+        other = GPT2(replace(metadata.config, **change))
+        with pytest.raises(ModelError, match=r"model\.safetensors is damaged, or of another network"):
+            restore(path, other, build_optimizer(other, recipe))
 
 
 def test_only_the_newest_checkpoints_are_kept(run: Path, tmp_path: Path) -> None:
@@ -282,13 +288,18 @@ def test_a_lengthened_head_changes_nothing(dtype: torch.dtype) -> None:
         torch.testing.assert_close(one, other)
 
 
-def test_tokens_set_the_length_and_the_batch_may_grow(run: Path, tmp_path: Path) -> None:
+def test_tokens_set_the_length_and_the_batch_may_grow(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model.training.recipe._FIRST_BATCH_TOKENS", 2 * 32)
     reports: list[StepReport] = []
-    # 32,768 tokens hold more than the full batch, so that it is full from the start.
     train = settings("gpt2", steps=None, tokens=2000, ramp_tokens=512)[1]
     result = pretrain(run, settings("gpt2")[0], train, tmp_path, reports.append)
-    assert (result.step, result.steps, result.tokens) == (8, 8, 2048)
-    assert [report.steps for report in reports] == [8] * 8
+    sizes = [2, 2, 2, 4, 4, 6, *[8] * 6]  # in sequences of 32 tokens, of which 63 hold 2,000
+    assert (result.step, result.steps, result.tokens) == (12, 12, 32 * sum(sizes))
+    assert [report.steps for report in reports] == [12] * 12
+    tokens = [0, *(report.tokens for report in reports)]
+    assert [after - before for before, after in pairwise(tokens)] == [32 * size for size in sizes]
 
 
 class _Spoiled(Objective):

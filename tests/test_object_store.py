@@ -16,7 +16,7 @@ import pytest
 from pipeline import object_store
 from pipeline.errors import InputError, RunError
 from pipeline.inputs import require_local
-from pipeline.inspector import place
+from pipeline.inspector.catalogue import place
 from pipeline.object_store import open_filesystem, refuse_credentials
 from pipeline.remove.check import find_remains
 from pipeline.remove.removal import refuse_while_pending

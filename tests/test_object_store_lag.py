@@ -16,6 +16,7 @@ from pipeline.export.source import check_sizes
 from pipeline.export.target import UNFINISHED
 from pipeline.fetch.retry import reopen
 from pipeline.fetch.spool import discard
+from pipeline.inspector.judging.labels import Labelled, Labels
 from pipeline.records import Reason
 from pipeline.remove import staged
 from pipeline.remove.request import Kind
@@ -29,26 +30,11 @@ from pipeline.verify import verify
 from tests.lagging_store import SCHEME, LaggingStore, lagging
 from tests.pipeline_fetch_site import Site, make_job, page, serving
 from tests.pipeline_fetch_site import build as fetch
-from tests.removal_run import Page, build_in, text_of, write_sources
+from tests.removal_run import FEW, NEAR
 from webtext.build import build, remove
 from webtext.settings import load
 
-URL = "https://near.example/best"
-PAGES = [
-    *(Page(f"https://site{n}.example/", text_of(str(n))) for n in range(5)),
-    Page(URL, text_of("near"), score=99),
-    Page("https://near-copy.example/", text_of("near", changed=6)),
-]
 FOREVER = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a settings file and a finished local run."""
-    folder = tmp_path_factory.mktemp("local")
-    write_sources(folder, PAGES)
-    build_in(folder)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +51,10 @@ def remote(request: pytest.FixtureRequest) -> Iterator[tuple[LaggingStore, Folde
 
 
 @pytest.fixture
-def built(local: Path, remote: tuple[LaggingStore, Folder]) -> tuple[LaggingStore, Folder]:
+def built(small_built: Path, remote: tuple[LaggingStore, Folder]) -> tuple[LaggingStore, Folder]:
     """The same run as the local one, of which nothing is listed yet, and the store that it is in."""
     store, run = remote
-    root = local / "run"
+    root = small_built / "run"
     for path in root.rglob("*"):
         if path.is_file() and path.name != ".lock":
             store.put(f"bucket/run/{path.relative_to(root)}", path.read_bytes())
@@ -110,24 +96,24 @@ def test_a_file_that_is_not_listed_yet_is_not_missing(remote: tuple[LaggingStore
         check_sizes(run, [File("file", 5, 0, "")])
 
 
-def test_a_whole_build_is_right(local: Path, remote: tuple[LaggingStore, Folder]) -> None:
+def test_a_whole_build_is_right(small_built: Path, remote: tuple[LaggingStore, Folder]) -> None:
     store, run = remote
-    build_on(local, run)
-    assert manifests(run) == manifests(Folder(str(local / "run")))
+    build_on(small_built, run)
+    assert manifests(run) == manifests(Folder(str(small_built / "run")))
     assert verify(run) == []
     require_run(run)
     before = dict(store.objects)
-    build_on(local, run)
+    build_on(small_built, run)
     assert store.objects == before
 
 
-def test_what_is_forced_is_done_again(local: Path, built: tuple[LaggingStore, Folder]) -> None:
+def test_what_is_forced_is_done_again(small_built: Path, built: tuple[LaggingStore, Folder]) -> None:
     store, run = built
     sidecar = "bucket/run/corpus/part-00000.json"
     before = store.objects[sidecar]
-    build_on(local, run, force="dedupe")
+    build_on(small_built, run, force="dedupe")
     assert store.objects[sidecar] != before  # it tells other seconds
-    assert manifests(run) == manifests(Folder(str(local / "run")))
+    assert manifests(run) == manifests(Folder(str(small_built / "run")))
 
 
 def test_an_export_is_right(built: tuple[LaggingStore, Folder]) -> None:
@@ -157,27 +143,29 @@ def test_a_sign_of_work_is_seen_at_once(remote: tuple[LaggingStore, Folder]) -> 
     assert not sign.is_there()
 
 
-def test_a_removal_misses_nothing(local: Path, built: tuple[LaggingStore, Folder], tmp_path: Path) -> None:
+def test_a_removal_misses_nothing(
+    small_built: Path, built: tuple[LaggingStore, Folder], tmp_path: Path
+) -> None:
     _, run = built
     urls = tmp_path / "urls.txt"
-    urls.write_text(URL)
+    urls.write_text(NEAR)
     assert len(remove(run, Kind.URLS, urls).links) == 2
     assert pending(run) is None
     assert table_names(run) == ["removal-00001.parquet"]
     assert next_name(run) == "removal-00002"
     assert verify(run) == []
     before = manifests(run)
-    build_on(local, run)
+    build_on(small_built, run)
     assert manifests(run) == before
 
 
 def test_a_removal_that_was_begun_keeps_builds_out(
-    local: Path, built: tuple[LaggingStore, Folder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_built: Path, built: tuple[LaggingStore, Folder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle of the moves, it ends as if it had not been."""
     store, run = built
     urls = tmp_path / "urls.txt"
-    urls.write_text(URL)
+    urls.write_text(NEAR)
     copied: list[str] = []
     copy = LaggingStore.copy_file
 
@@ -192,7 +180,7 @@ def test_a_removal_that_was_begun_keeps_builds_out(
         with pytest.raises(KeyboardInterrupt):
             remove(run, Kind.URLS, urls)
     with pytest.raises(InputError, match="a removal was begun and is not finished"):
-        build_on(local, run)
+        build_on(small_built, run)
     remove(run, Kind.URLS, urls)
     assert pending(run) is None
     assert verify(run) == []
@@ -206,8 +194,10 @@ def test_what_goes_need_not_be_listed(built: tuple[LaggingStore, Folder], tmp_pa
     for name in FILES:
         (run / "report").write(name, b"a quotation")
     run.write("extract-error.txt", b"a trace")
+    (document, *_) = (run / "corpus").read_table("part-00000.parquet", ["id"])["id"].to_pylist()
+    Labels(run).put(Labelled(document, note="a quotation"))
     urls = tmp_path / "urls.txt"
-    urls.write_text("\n".join(page.url for page in PAGES))
+    urls.write_text("\n".join(page.url for page in FEW))
     assert remove(run, Kind.URLS, urls).has_report
     for stage in STAGES:
         manifest = read_manifest(run / stage.folder)
@@ -218,6 +208,17 @@ def test_what_goes_need_not_be_listed(built: tuple[LaggingStore, Folder], tmp_pa
         assert {path.removeprefix(here) for path in store.objects if path.startswith(here)} == known
     assert before - store.objects.keys()
     assert not [path for path in store.objects if "/report/" in path or path.endswith("-error.txt")]
+    assert not [path for path in store.objects if "/labels/" in path]
+
+
+def test_what_would_be_removed_leaves_nothing(built: tuple[LaggingStore, Folder], tmp_path: Path) -> None:
+    """The new files that it is told from quote what stays."""
+    store, run = built
+    before = set(store.objects)
+    urls = tmp_path / "urls.txt"
+    urls.write_text(NEAR)
+    assert remove(run, Kind.URLS, urls, dry_run=True).links
+    assert set(store.objects) == before
 
 
 @pytest.mark.parametrize("listed", [{1, 3}, {2}, {1, 2}, set()])
@@ -262,7 +263,7 @@ def test_what_is_too_large_to_be_copied_is_sent(
     monkeypatch.setattr(LaggingStore, "copy_file", limited)
     monkeypatch.setattr(staged, "_COPIED_BYTES", 1000)
     urls = tmp_path / "urls.txt"
-    urls.write_text(URL)
+    urls.write_text(NEAR)
     remove(run, Kind.URLS, urls)
     assert copied
     assert pending(run) is None

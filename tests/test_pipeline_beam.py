@@ -1,13 +1,21 @@
 """What a stage's pipeline may rely on, whichever workers the local runner has."""
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import pytest
 
-from pipeline.beam import run
+from pipeline.beam import DoParts, run
 from pipeline.config import LinkSettings
+from pipeline.errors import RunError
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME, Job, Plan, Planned
 
@@ -57,3 +65,73 @@ def test_what_threads_put_out_arrives_whole(tmp_path: Path) -> None:
     assert {name: folder.read(name) for name in folder.sizes()} == {
         f"{part}": b"right" for part in range(NUM // A_PART)
     }
+
+
+PROCESSES = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def fill_the_disk(_job: Job, _part: Planned) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/run/part-00000.parquet")
+
+
+def press_ctrl_c(_job: Job, _part: Planned) -> None:
+    raise KeyboardInterrupt
+
+
+def run_work(work: Any, run_folder: Path, options: list[str]) -> None:
+    job = Job(BY_NAME["link"], Folder(str(run_folder)), LinkSettings(), {})
+    plan = Plan((Planned("a", "a"), Planned("b", "b")))
+    run(DoParts(job, plan.parts, work), job=job, plan=plan, options=options)
+
+
+@pytest.mark.parametrize("options", [[], PROCESSES], ids=["here", "in processes"])
+def test_a_full_disk_is_told_in_words_and_once(
+    options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of their own say nothing on standard error; and no folder is left among temporary files."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for workers to find what is above
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    with pytest.raises(
+        RunError, match=r"link stopped: No space left on device\. Make room, and run the same"
+    ):
+        run_work(fill_the_disk, tmp_path / "run", options)
+    said = capfd.readouterr()
+    assert "Traceback" not in said.out + said.err
+    assert "INFO" not in said.err
+    assert not list((tmp_path / "tmp").glob("beam-pipeline-temp*"))
+
+
+def test_a_ctrl_c_that_a_worker_has_caught_is_one(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_work(press_ctrl_c, tmp_path / "run", [])
+
+
+def die(_job: Job, _part: Planned) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+DYING = """
+import sys
+from pathlib import Path
+from test_pipeline_beam import PROCESSES, die, run_work
+run_work(die, Path(sys.argv[1]), PROCESSES)
+"""
+
+
+def test_a_worker_process_that_is_killed_ends_the_run(tmp_path: Path) -> None:
+    """As the system does where memory is short; the runner itself would wait for ever."""
+    tests = Path(__file__).parent
+    answer = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path / "run")],
+        cwd=tests.parent,
+        env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert "RunError: link stopped: a worker process was ended" in answer.stderr
+    assert "status -9" in answer.stderr
+    assert "Exception in thread" not in answer.stderr

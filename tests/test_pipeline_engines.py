@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from apache_beam.options.pipeline_options import DebugOptions, PortableOptions, WorkerOptions
 
-from deploy.flink.packages import _write_starter
+from deploy.flink.packages import write_starter
 from pipeline.beam import check_options, pipeline_options
 from pipeline.engines.flink import Flink
 from pipeline.engines.sign import JobRecord, Sign, SilenceError, Watch
@@ -222,7 +222,7 @@ def test_a_jar_s_manifest_has_short_lines(tmp_path: Path) -> None:
     import zipfile
 
     jars = [f"folder/{number:050d}.jar" for number in range(9)]
-    _write_starter(tmp_path / "starter.jar", jars)
+    write_starter(tmp_path / "starter.jar", jars)
     with zipfile.ZipFile(tmp_path / "starter.jar") as jar:
         manifest = jar.read("META-INF/MANIFEST.MF").decode()
     assert max(map(len, manifest.splitlines())) <= 70

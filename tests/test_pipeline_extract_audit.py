@@ -158,7 +158,7 @@ def test_no_page_at_all(tmp_path: Path) -> None:
     assert audit.pages == ()
     assert json.loads(json.dumps(audit.to_json()))["pairs"][0]["mean_f1"] is None
     assert "This run has no pages." in render(audit)
-    run.write("webtext.toml", b"")
+    run.write("webtext.toml", b"# Settings digest: 0\n")
     answer = CliRunner().invoke(app, ["extract-audit", run.uri])
     assert answer.exit_code == 0, answer.output
     assert "0 of 0 pages" in answer.stdout
@@ -406,7 +406,7 @@ def test_what_cannot_be_compared_says_what_to_do(tmp_path: Path) -> None:
     assert "there is no run here" in str(none.exception)
     zero = CliRunner().invoke(app, ["extract-audit", str(tmp_path), "--sample", "0"])
     assert zero.exit_code == 2
-    (tmp_path / "webtext.toml").write_text("")
+    (tmp_path / "webtext.toml").write_text("# Settings digest: 0\n")
     unfinished = CliRunner().invoke(app, ["extract-audit", str(tmp_path)])
     assert isinstance(unfinished.exception, InputError)
     assert "fetch is not finished" in str(unfinished.exception)

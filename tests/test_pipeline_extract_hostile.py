@@ -65,7 +65,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize(
     ("extractor", "early", "names"),
-    [("trafilatura", False, list(ENDLESS)), ("trafilatura-fast", True, ["paragraphs"])],
+    [("trafilatura", False, ["rows", "equal paragraphs"]), ("trafilatura-fast", True, ["paragraphs"])],
 )
 def test_endless_pages_are_too_slow_and_the_next_is_extracted(
     extractor: str, early: bool, names: list[str]
@@ -349,6 +349,19 @@ def end_by(guarded: Extractor, number: int) -> None:
 KILLED = [signal.SIGABRT, signal.SIGKILL, signal.SIGSEGV, signal.SIGRTMIN + 6]
 
 
+def test_a_waiting_child_that_another_thread_takes_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Taken(list[Any]):
+        """Has a child when it is asked, and none any more when that is to be taken."""
+
+        def __bool__(self) -> bool:
+            return True
+
+    monkeypatch.setattr(module, "_IDLE", Taken())
+    with Extractor(settings("resiliparse")) as guarded:
+        extract_good(guarded)
+    module.end_waiting()
+
+
 def test_a_child_that_was_ended_between_two_pages_costs_none() -> None:
     with Extractor(settings("resiliparse")) as guarded:
         for number in KILLED[-2:]:
@@ -358,10 +371,10 @@ def test_a_child_that_was_ended_between_two_pages_costs_none() -> None:
 
 
 @pytest.mark.parametrize("number", KILLED)
-def test_a_child_that_is_ended_during_its_first_page_is_a_verdict(
+def test_a_page_during_which_two_fresh_children_are_ended_is_rejected(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be the page that did it: it is not tried again."""
+    """It may be the page that did it: it is tried once more, and no more."""
 
     def end_and_send(connection: socket.socket, request: Request, body: bytes) -> None:
         end_by(guarded, number)
@@ -375,6 +388,19 @@ def test_a_child_that_is_ended_during_its_first_page_is_a_verdict(
         assert answer.reason is Reason.TOO_LARGE
         known = {one.value: one.name for one in signal.Signals}
         assert answer.value == f"ended by {known.get(number, number)}"
+        extract_good(guarded)
+
+
+def test_a_child_that_somebody_else_ends_during_a_page_costs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's want of memory, or a person: which page was at work must not decide what the corpus is."""
+
+    def end_once_and_send(connection: socket.socket, request: Request, body: bytes) -> None:
+        monkeypatch.setattr(module, "send", send)
+        end_by(guarded, signal.SIGKILL)
+        send(connection, request, body)
+
+    with Extractor(settings("resiliparse")) as guarded:
+        monkeypatch.setattr(module, "send", end_once_and_send)
         extract_good(guarded)
 
 

@@ -310,7 +310,9 @@ def test_pages_that_declare_one_url_become_one_document(tmp_path: Path, rule: st
 def test_a_document_leads_back_to_its_bytes(tmp_path: Path) -> None:
     job = two_parts(tmp_path)
     extract(job)
-    for document in rows_of(job, "part-00001.parquet"):
+    documents = rows_of(job, "part-00001.parquet")
+    assert documents
+    for document in documents:
         with job.folder_of("fetch").open(document["warc"]) as warc:
             record = gzip.decompress(warc.read_at(document["length"], document["offset"]))
         assert document["text"][:60].encode() in record

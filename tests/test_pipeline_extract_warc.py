@@ -185,7 +185,7 @@ def pages_of(path: Path, targets: list[str], folder: Path, extractor: Extractor)
     job = make_job(folder, [links], FetchSettings(source="warc", warcs=(str(path),)))
     index, copy = plan(job).parts
     index_part(job, index)
-    copy_part(job, copy)
+    copy_part(job, copy, copy.spec["warcs"])
     sidecar = read_sidecar(job.folder, index.name)
     assert sidecar is not None
     answers: dict[str, Extracted | Rejection] = {}

@@ -38,7 +38,10 @@ def settings(*paths: Path) -> FetchSettings:
 def done(job: Job) -> Job:
     """The job with all its parts done, without Beam."""
     for part in plan(job).parts:
-        (index_part if part.name.startswith("index") else copy_part)(job, part)
+        if "warc" in part.spec:
+            index_part(job, part)
+        else:
+            copy_part(job, part, part.spec["warcs"])
     return job
 
 

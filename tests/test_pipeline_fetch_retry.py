@@ -176,6 +176,24 @@ def test_a_retry_that_is_stopped_once_its_sidecar_is_there_leaves_nothing_behind
     assert not {"part-00000.ledger.parquet", "part-00000.cdxj"} & set(files(job))
 
 
+@pytest.mark.parametrize("lost", ["part-00000.warc.gz", "part-00000.ledger.parquet"])
+def test_a_retry_of_what_has_lost_a_file_since_asks_for_all_of_the_part(
+    site: Site, tmp_path: Path, lost: str
+) -> None:
+    job = made(tmp_path, settings(site))
+    asked = len(site.log)
+    reopen(job.folder, [Reason.HTTP_5XX])
+    job.folder.remove([lost])  # as `webtext verify` says of a damaged one
+    manifest = build(job)
+    assert {one.path for one in site.log[asked:]} == {"/robots.txt", "/good", "/down", "/gone"}
+    assert [row[1] for row in tries(job, "part-00000")] == [1, 1, 1]
+    assert manifest.counts.kept == 2
+    listed = {file.name for part in manifest.parts for file in part.files}
+    sidecars = {f"{part.name}.json" for part in manifest.parts}
+    assert set(files(job)) == {*listed, *sidecars, MANIFEST}
+    assert [str(one) for one in verify(job.run) if "/pages" in one.where] == []
+
+
 def test_reasons_are_spelled_either_way_and_unknown_ones_named() -> None:
     assert parse_reasons(" HTTP-5xx, dns ,http_5xx") == {Reason.HTTP_5XX, Reason.DNS}
     with pytest.raises(InputError, match=r"nope, worse: no such reason\. Reasons of fetch are: .*http_5xx"):

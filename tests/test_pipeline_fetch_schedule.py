@@ -19,12 +19,12 @@ from pipeline.fetch.schedule import (
     SHARES,
     Schedule,
     asked_after,
-    duration,
     eta_s,
     read_links_by_domain,
     render,
     schedule,
 )
+from pipeline.plain_table import duration
 from pipeline.runs import Folder, read_manifest
 from tests.synthetic_run import write_run
 

@@ -273,7 +273,7 @@ def test_a_full_disk_stops_the_crawl_which_goes_on_once_there_is_room(
     site.pages = {f"{HOST}{path}": page(f"<p>{path}" + "y" * 20_000) for path in paths}
     site.pages[f"{HOST}/3"] = once_written(folder, 3, fill_disk, "<p>of a full disk")
     job = make_job(tmp_path, [[f"http://{HOST}{path}" for path in paths]], settings(site))
-    with pytest.raises(RunError, match=r"No space left.*Make room, and run the same build again"):
+    with pytest.raises(RunError, match=r"No space left.*Make room, and run the same command again"):
         go(job)
     file.unlink()
     aside.rename(file)

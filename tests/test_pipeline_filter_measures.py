@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.filter.c4 import C4, C4_LINES, FINEWEB_LINES, LineRules, bad_words, clean_lines, count_bad_words
+from pipeline.filter.bad_words import bad_words, count_bad_words
+from pipeline.filter.c4 import C4, C4_LINES, FINEWEB_LINES, LineRules, clean_lines
 from pipeline.filter.fineweb import FineWeb, measure_fineweb
 from pipeline.filter.gopher import Gopher, measure_gopher
 from pipeline.filter.words import count_sentences, sentence_terminals, split_words

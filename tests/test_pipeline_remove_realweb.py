@@ -9,14 +9,7 @@ import pytest
 
 from pipeline.runs import Folder
 from tests.command import webtext
-from tests.real_pages import build_real_pages
 from tests.removal_run import files_with
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run over the real pages, in the folder of its settings file."""
-    return build_real_pages(tmp_path_factory.mktemp("realweb"))
 
 
 def documents(folder: Path) -> list[tuple[str, str, str, list[str]]]:
@@ -25,8 +18,8 @@ def documents(folder: Path) -> list[tuple[str, str, str, list[str]]]:
     return duckdb.read_parquet(parts).select("id, url, text, submissions").order("id").fetchall()
 
 
-def test_real_pages_are_removed_and_stay_away(built: Path, tmp_path: Path) -> None:
-    shutil.copytree(built, tmp_path / "copy")
+def test_real_pages_are_removed_and_stay_away(real_built: Path, tmp_path: Path) -> None:
+    shutil.copytree(real_built, tmp_path / "copy")
     copy = tmp_path / "copy"
     chosen = documents(copy)[::24]
     for number, (name, url, _, submissions) in enumerate(chosen):
@@ -41,7 +34,7 @@ def test_real_pages_are_removed_and_stay_away(built: Path, tmp_path: Path) -> No
         assert "1 link with 1 document removed: 1 asked for" in answer.stdout
     run = Folder(str(copy / "run"))
     sentences = [max(text.splitlines(), key=len)[:60] for _, _, text, _ in chosen]
-    assert files_with(Folder(str(built / "run")), *sentences)
+    assert files_with(Folder(str(real_built / "run")), *sentences)
     assert not files_with(run, *sentences, *(url for _, url, _, _ in chosen))
     assert webtext("verify", "run", cwd=copy).returncode == 0
     manifests = {path: path.stat().st_mtime_ns for path in (copy / "run").rglob("manifest.json")}
@@ -52,23 +45,25 @@ def test_real_pages_are_removed_and_stay_away(built: Path, tmp_path: Path) -> No
     settings.write_text(settings.read_text().replace("[filter]", other))
     assert webtext("build", "webtext.toml", cwd=copy).returncode == 0
     left = {name for name, *_ in documents(copy)}
-    assert left == {name for name, *_ in documents(built)} - {name for name, *_ in chosen}
+    assert left == {name for name, *_ in documents(real_built)} - {name for name, *_ in chosen}
     assert not files_with(run, *sentences)
     assert webtext("verify", "run", cwd=copy).returncode == 0
 
 
-def test_what_it_would_do(built: Path, tmp_path: Path) -> None:
-    name, url, *_ = documents(built)[0]
+def test_what_it_would_do(real_built: Path, tmp_path: Path) -> None:
+    name, url, *_ = documents(real_built)[0]
     file = tmp_path / "urls.txt"
     file.write_text(f"{url}\nhttps://nowhere.example/page\n")
-    answer = webtext("remove", "run", "--urls", str(file), "--dry-run", cwd=built)
+    answer = webtext("remove", "run", "--urls", str(file), "--dry-run", cwd=real_built)
     assert answer.returncode == 0, answer.stderr
     assert "1 link with 1 document would go" in answer.stdout
     assert "urls.txt, line 2" in answer.stdout
-    told = json.loads(webtext("remove", "run", "--urls", str(file), "--dry-run", "--json", cwd=built).stdout)
+    told = json.loads(
+        webtext("remove", "run", "--urls", str(file), "--dry-run", "--json", cwd=real_built).stdout
+    )
     assert told["links"] == [{"id": name, "why": "asked", "of": None}]
     assert told["dry_run"] is True
-    assert len(documents(built)) == 64
+    assert len(documents(real_built)) == 64
 
 
 @pytest.mark.parametrize(
@@ -81,8 +76,8 @@ def test_what_it_would_do(built: Path, tmp_path: Path) -> None:
         (["--resume"], "no removal to go on with"),
     ],
 )
-def test_what_cannot_be_asked(built: Path, options: list[str], message: str) -> None:
-    answer = webtext("remove", "run", *options, cwd=built)
+def test_what_cannot_be_asked(real_built: Path, options: list[str], message: str) -> None:
+    answer = webtext("remove", "run", *options, cwd=real_built)
     assert answer.returncode == 2
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr

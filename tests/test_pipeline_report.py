@@ -22,6 +22,7 @@ from pipeline.report.statistics import measure
 from pipeline.report.tables import TABLES
 from pipeline.runs import Folder, read_manifest
 from tests.reported_run import write_reported_run
+from tests.resealed import resealed
 from tests.synthetic_run import write_run
 
 
@@ -243,12 +244,13 @@ def test_paths_are_no_patterns(tmp_path: Path) -> None:
 
 def test_contamination_is_what_the_filter_found(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", num_links=20, upto="filter")
-    manifest = json.loads((run / "filtered").read("manifest.json"))
     assert measure(run).measured["contamination"].rows == ()
     overlap = Overlap("webqs", 8, 200, 3, 900, 9, 1, 5, 4)
     empty = Overlap("empty", 13, 0, 0, 0, 0, 0, 0, 0)
-    manifest["facts"]["evaluation_sets"] = [{**asdict(one), "share": one.share} for one in (overlap, empty)]
-    (run / "filtered").write("manifest.json", json.dumps(manifest).encode())
+    found = [{**asdict(one), "share": one.share} for one in (overlap, empty)]
+    manifest = (run / "filtered").read("manifest.json")
+    told = resealed(manifest, lambda value: value["facts"].update(evaluation_sets=found))
+    (run / "filtered").write("manifest.json", told)
     first, second = (tuple(row.values()) for row in measure(run).measured["contamination"].rows)
     assert first == ("empty", 13, 0, 0, 0, 0, 0, 0)
     assert second == ("webqs", 8, 900, 9, overlap.share, 200, 5, 0.025)

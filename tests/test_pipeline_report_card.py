@@ -201,7 +201,7 @@ def test_a_run_on_its_way_has_a_card(tmp_path: Path, upto: str) -> None:
 
 def test_a_run_that_only_just_began_says_so(tmp_path: Path) -> None:
     run = Folder(str(tmp_path / "run"))
-    run.write("webtext.toml", b"")
+    run.write("webtext.toml", b"# Settings digest: 0\n")
     card = render_card(measure(run))
     assert "No stage of this run is finished" in card
     assert "\n\n\n" not in card

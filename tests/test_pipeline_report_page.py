@@ -267,7 +267,7 @@ def test_a_run_on_its_way_says_what_follows(tmp_path: Path, upto: str) -> None:
 
 def test_a_run_that_only_just_began_says_so(tmp_path: Path) -> None:
     run = Folder(str(tmp_path / "run"))
-    run.write("webtext.toml", b"")
+    run.write("webtext.toml", b"# Settings digest: 0\n")
     page = write_report(run).read("index.html").decode()
     assert "This run is empty" in page
     assert "<svg" not in page

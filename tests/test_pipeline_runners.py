@@ -49,6 +49,10 @@ def test_runners_that_cannot_are_refused_by_name(run: Folder, runner: str, reaso
     assert reason in message
 
 
+def test_options_that_ask_for_help_build_nothing(run: Folder) -> None:
+    assert "they ask for help" in refusal(["--help"], run)
+
+
 @pytest.mark.parametrize("runner", ["FnApiRunner", "PrismRunner", "FlinkRunner"])
 def test_others_are_not(run: Folder, runner: str) -> None:
     java = f"--job_server_java_launcher={sys.executable}"  # which is there, whether Java is or not

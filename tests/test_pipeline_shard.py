@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from model.data import open_shards
+from model.data.sequences import open_shards
 from pipeline.config import ShardSettings
 from pipeline.errors import InputError
 from pipeline.records import CORPUS, SHARD_DOCUMENTS

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from pipeline.dedupe.figures import SIZES, Cluster, ClusterFigures
 from pipeline.errors import InputError
+from pipeline.plain_table import byte_size
 from pipeline.records import Reason
 from pipeline.runs import Counts, Folder, PartWriter, read_manifest, read_sidecar
-from pipeline.status import Status, byte_size, largest_clusters, read_status, waterfall
+from pipeline.status import Status, largest_clusters, read_status, waterfall
 from tests.synthetic_run import write_run
 from webtext.progress import StageLines, show_waterfall
 
@@ -69,7 +70,7 @@ def test_a_stage_not_begun_has_zeros(tmp_path: Path) -> None:
 
 def test_months_and_thresholds_are_there_once_their_stage_is_finished(tmp_path: Path) -> None:
     begun = Folder(str(tmp_path / "begun"))
-    begun.write("webtext.toml", b"")
+    begun.write("webtext.toml", b"# Settings digest: 0\n")
     value = read_status(begun).to_json()
     assert (value["months"], value["sensitivity"], value["warnings"]) == ([], {"max": {}, "sum": {}}, [])
     run = write_run(tmp_path / "run", upto="link")
@@ -112,15 +113,17 @@ def test_what_to_mind_stands_below_the_waterfall_and_in_json(tmp_path: Path) -> 
 def test_the_line_of_collect_has_its_warnings_behind_it(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", upto="link", months=SHARES)
     stream = io.StringIO()
-    say = StageLines(Console(file=stream, width=80, soft_wrap=True, highlight=False))
+    say = StageLines(Console(file=stream, width=80, soft_wrap=True, highlight=False), {"link"})
     for folder in ("submissions", "links"):
         manifest = read_manifest(run / folder)
         assert manifest is not None
         say(manifest)
     first, second, third = stream.getvalue().splitlines()
     assert "collect" in first
+    assert first.endswith("done before")
     assert second.startswith("! 2023-05: 0.4 %")
     assert "link" in third
+    assert third.endswith(" s")
 
 
 def _shown(run: Folder, width: int = 80) -> list[str]:

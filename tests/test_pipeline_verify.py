@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.records import SUBMISSIONS
 from pipeline.recount import SUBMISSION_COLUMNS, recount_submissions
 from pipeline.report.page import write_report
 from pipeline.runs import Folder
 from pipeline.verify import Problem, verify
+from pipeline.where_runs_are import DIGEST, SETTINGS
 from tests import synthetic_run
+from tests.resealed import resealed
 from tests.synthetic_run import write_run
 from tokenizer.tokenfile import index_bytes, parse_index
 
@@ -35,6 +39,24 @@ def test_a_whole_run_has_no_problems_and_all_bytes_are_read(run: Folder) -> None
     told: list[tuple[int, int]] = []
     assert verify(run, on_progress=lambda done, total: told.append((done, total))) == []
     assert told[-1][0] == told[-1][1] > 0
+
+
+def test_what_a_machine_lacks_is_no_damage(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest_free := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        with pytest.raises(RunError, match=r"cannot be read on this machine .*Too many open files"):
+            verify(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    def fail(*_: object, **__: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 9 failed")
+
+    monkeypatch.setattr(pq, "read_table", fail)
+    with pytest.raises(RunError, match=r"cannot be read on this machine \(malloc of size 9 failed\)"):
+        verify(run)
 
 
 @pytest.mark.parametrize("upto", ["collect", "link", "fetch", "extract", "dedupe", "tokenizer"])
@@ -110,11 +132,8 @@ def test_any_damage_to_a_manifest_is_a_problem_and_no_exception(run: Folder) -> 
         assert verify(run), position
 
 
-def _rewrite(run: Folder, name: str, change: Callable[[dict[str, object]], None]) -> None:
-    path = Path(run.path(name))
-    value = json.loads(path.read_bytes())
-    change(value)
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+def _rewrite(run: Folder, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    run.write(name, resealed(run.read(name), change))
 
 
 def _tamper(run: Folder, name: str, data: bytes) -> None:
@@ -122,17 +141,14 @@ def _tamper(run: Folder, name: str, data: bytes) -> None:
     folder, _, file_name = name.partition("/")
     Path(run.path(name)).write_bytes(data)
 
-    def put(file: dict[str, object]) -> None:
-        if file["name"] == file_name:
-            file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    def put(value: dict[str, Any]) -> None:
+        for file in (file for one in value.get("parts", [value]) for file in one["files"]):
+            if file["name"] == file_name:
+                file |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     part = file_name.split(".")[0].replace("train-", "part-")
     for sidecar in (f"{folder}/{part}.json", f"{folder}/manifest.json"):
-        value = json.loads(run.read(sidecar))
-        for one in value.get("parts", [value]):
-            for file in one["files"]:
-                put(file)
-        run.write(sidecar, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+        _rewrite(run, sidecar, put)
 
 
 def _tamper_table(run: Folder, name: str, change: Callable[[list[dict[str, Any]]], None]) -> None:
@@ -228,11 +244,13 @@ def test_tables_that_contradict_each_other_are_found(
 
 def _refact(run: Folder, folder: str, change: Callable[[dict[str, Any]], None]) -> None:
     """Changes the facts of the first part, and the manifest's with them."""
-    for name in ("part-00000.json", "manifest.json"):
-        value = json.loads(run.read(f"{folder}/{name}"))
+
+    def change_both(value: dict[str, Any]) -> None:
         for one in [value, *value.get("parts", [])[:1]]:
             change(one["facts"])
-        run.write(f"{folder}/{name}", (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+    for name in ("part-00000.json", "manifest.json"):
+        _rewrite(run, f"{folder}/{name}", change_both)
 
 
 @pytest.mark.parametrize(
@@ -308,11 +326,14 @@ def test_tokens_that_the_tokenizer_does_not_have_are_found(run: Folder) -> None:
     assert "not every document ends with end-of-text" in problems
 
 
+def _with_other_tokenizer(value: dict[str, Any]) -> None:
+    for one in [value, *value.get("parts", [])]:
+        one["facts"]["tokenizer"] = "0" * 64
+
+
 def test_tokens_of_another_tokenizer_are_found(run: Folder) -> None:
     for name in ("part-00000.json", "part-00001.json", "manifest.json"):
-        data = run.read(f"shards/{name}")
-        digest = json.loads(data)["facts"]["tokenizer"].encode()
-        run.write(f"shards/{name}", data.replace(digest, b"0" * 64))
+        _rewrite(run, f"shards/{name}", _with_other_tokenizer)
     assert "its tokens are not of the tokenizer" in _whats(verify(run))
 
 
@@ -364,7 +385,7 @@ def test_a_run_that_is_not_there_or_has_nothing_finished_says_what_to_do(tmp_pat
     with pytest.raises(InputError, match=r"no run here.*webtext build"):
         verify(Folder(str(tmp_path / "none")))
     run = Folder(str(tmp_path))
-    run.write("webtext.toml", b"")
+    run.write(SETTINGS, DIGEST.encode())
     with pytest.raises(InputError, match="nothing to verify"):
         verify(run)
 

@@ -27,7 +27,7 @@ from pipeline.runs import Folder, read_manifest
 from pipeline.stages import STAGES
 from tests.command import webtext
 from tests.conftest import SHARED
-from tests.real_pages import build_real_pages
+from tests.finished_run import came_to
 from tests.synthetic_run import write_run
 from webtext import planning
 from webtext.plan_tables import to_json
@@ -38,20 +38,14 @@ WITHIN = 0.2
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run over the real pages."""
-    return build_real_pages(tmp_path_factory.mktemp("realweb"))
-
-
-@pytest.fixture(scope="module")
-def small(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(real_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run over every other line of the same dump: what a user tries before the whole."""
     folder = tmp_path_factory.mktemp("half")
     lines = [
         line for line in read_lines(str(SHARED / "realweb" / "RS_2019-12.zst")) if isinstance(line, bytes)
     ]
     (folder / "RS_2019-12.zst").write_bytes(zstd.compress(b"\n".join(lines[::2]) + b"\n"))
-    text = (built / "webtext.toml").read_text()
+    text = (real_built / "webtext.toml").read_text()
     text = text.replace(str(SHARED / "realweb" / "RS_2019-12.zst"), "RS_2019-12.zst")
     (folder / "webtext.toml").write_text(text)
     answer = webtext("build", "webtext.toml", cwd=folder)
@@ -72,75 +66,47 @@ def planned(folder: Path, like: Path | None = None) -> Any:
 
 
 @pytest.fixture(scope="module")
-def foreseen(built: Path, small: Path) -> Any:
+def foreseen(real_built: Path, small: Path) -> Any:
     """The plan of the whole, by what half of it has measured."""
-    return planned(built, small / "run")
+    return planned(real_built, small / "run")
 
 
-def truth(run: Path) -> dict[str, dict[str, float]]:
-    """What a finished run came to, read from its manifests, by what the plan calls it."""
-    found = {stage.name: read_manifest(Folder(str(run)) / stage.folder) for stage in STAGES}
-    manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
-    kept = {name: manifest.counts.kept for name, manifest in manifests.items()}
-    num_bytes = {
-        name: sum(file.bytes for part in manifest.parts for file in part.files)
-        for name, manifest in manifests.items()
-        if name != "tokenizer"
-    }
-    return {
-        "records": {
-            "posts": manifests["collect"].counts.num_in,
-            "submissions": kept["collect"],
-            "links": kept["link"],
-            "pages": kept["fetch"],
-            "documents": kept["extract"],
-            "filtered": kept["filter"],
-            "corpus": kept["dedupe"],
-        },
-        "tokens": {
-            "text": manifests["dedupe"].facts["text_bytes"],
-            "tokens": sum(manifests["shard"].facts["tokens"].values()),
-        },
-        "bytes": num_bytes,
-    }
-
-
-def test_a_finished_run_is_foreseen_within_a_fifth(built: Path, foreseen: Any) -> None:
-    for section, numbers in truth(built / "run").items():
+def test_a_finished_run_is_foreseen_within_a_fifth(real_built: Path, foreseen: Any) -> None:
+    for section, numbers in came_to(real_built / "run").items():
         for name, number in numbers.items():
             assert foreseen[section][name]["likely"] == pytest.approx(number, rel=WITHIN), (section, name)
             assert foreseen[section][name]["low"] <= number <= foreseen[section][name]["high"], name
 
 
-def test_what_the_dump_tells_is_exact(built: Path, foreseen: Any) -> None:
-    records = truth(built / "run")["records"]
+def test_what_the_dump_tells_is_exact(real_built: Path, foreseen: Any) -> None:
+    records = came_to(real_built / "run")["records"]
     for name in ("posts", "submissions", "links"):
         one = foreseen["records"][name]
         assert one["low"] == one["likely"] == one["high"] == records[name], name
-    link = read_manifest(Folder(str(built / "run" / "links")))
+    link = read_manifest(Folder(str(real_built / "run" / "links")))
     assert link is not None
     for karma in ("max", "sum"):
         foretold = {least: one["likely"] for least, one in foreseen["links_by_karma"][karma].items()}
         assert foretold == link.facts[f"links_by_{karma}"]
 
 
-def test_constants_alone_enclose_what_was_fetched(built: Path) -> None:
+def test_constants_alone_enclose_what_was_fetched(real_built: Path) -> None:
     """Nothing is known beforehand. What filters keep is no test: these pages are hand-picked articles."""
-    alone, numbers = planned(built), truth(built / "run")
+    alone, numbers = planned(real_built), came_to(real_built / "run")
     for section, name in (("records", "pages"), ("bytes", "collect"), ("bytes", "link"), ("bytes", "fetch")):
         one = alone[section][name]
         assert one["low"] <= numbers[section][name] <= one["high"], name
     assert alone["fetching"] is None  # fetch.source = "warc"
 
 
-def test_the_schedule_is_that_of_the_links(built: Path) -> None:
+def test_the_schedule_is_that_of_the_links(real_built: Path) -> None:
     """The oracle is the schedule of the finished link stage."""
-    settings = load(built / "webtext.toml")
+    settings = load(real_built / "webtext.toml")
     opt_outs = read_opt_outs(settings.link, settings.collect.urls)
     submissions = pool(sample_sources(settings.collect, 10.0), opt_outs)
     above = Grouped.of(submissions).above("max", settings.link.min_karma)
     fetch = FetchSettings(delay_s=2.0)
-    links = read_links_by_domain(Folder(str(built / "run" / "links")))
+    links = read_links_by_domain(Folder(str(real_built / "run" / "links")))
     assert links is not None
     right = schedule(*links, fetch)
     found = foresee_crawl(above, submissions.domains, fetch, 1, Range.exact(0.0)).schedule
@@ -163,8 +129,8 @@ def test_every_number_has_a_range_and_what_it_rests_on(foreseen: Any) -> None:
         assert one["source"], name
 
 
-def test_tables_for_people_are_whole_in_a_pipe(built: Path, tmp_path: Path) -> None:
-    text = (built / "webtext.toml").read_text().replace('source = "warc"', 'source = "web"')
+def test_tables_for_people_are_whole_in_a_pipe(real_built: Path, tmp_path: Path) -> None:
+    text = (real_built / "webtext.toml").read_text().replace('source = "warc"', 'source = "web"')
     (tmp_path / "webtext.toml").write_text(text)
     answer = webtext("plan", "webtext.toml", "--seconds", "0.2", "--gpu", "H100 PCIe", cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
@@ -189,8 +155,8 @@ def test_tables_for_people_are_whole_in_a_pipe(built: Path, tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_bad_input_is_told_with_status_2(built: Path, tmp_path: Path) -> None:
-    text = (built / "webtext.toml").read_text()
+def test_bad_input_is_told_with_status_2(real_built: Path, tmp_path: Path) -> None:
+    text = (real_built / "webtext.toml").read_text()
     (tmp_path / "webtext.toml").write_text(text.replace("RS_2019-12", "RS_2019-13"))
     answer = webtext("plan", "webtext.toml", cwd=tmp_path)
     assert answer.returncode == 2
@@ -200,9 +166,9 @@ def test_bad_input_is_told_with_status_2(built: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="walk: unknown"):
         planned(tmp_path)
     with pytest.raises(InputError, match="there is no run here"):
-        planned(built, tmp_path / "nowhere")
+        planned(real_built, tmp_path / "nowhere")
     with pytest.raises(InputError, match="--gpu Abacus: its peak speed is not in the table"):
-        make_plan(load(built / "webtext.toml"), like=None, machines=1, gpus=("Abacus",), seconds=0.2)
+        make_plan(load(real_built / "webtext.toml"), like=None, machines=1, gpus=("Abacus",), seconds=0.2)
 
 
 @pytest.mark.parametrize(("size", "said"), [(1, True), (10, False)])
@@ -251,9 +217,9 @@ def test_what_is_measured_is_of_all_the_dumps(tmp_path: Path, monkeypatch: pytes
 
 
 def test_damage_is_told_wherever_it_was_met(
-    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real_built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (built / "webtext.toml").read_text()
+    text = (real_built / "webtext.toml").read_text()
     (tmp_path / "webtext.toml").write_text(text)
     samples = sample_sources(load(tmp_path / "webtext.toml").collect, 10.0)
     told = [replace(samples[0], damages={0: "one"}), replace(samples[0], damages={5_000: "two"})]

@@ -54,7 +54,7 @@ def read_status_of_nothing() -> Any:
 
     with tempfile.TemporaryDirectory() as folder:
         run = Folder(folder)
-        run.write("webtext.toml", b"")
+        run.write("webtext.toml", b"# Settings digest: 0\n")
         return read_status(run)
 
 

@@ -119,7 +119,7 @@ def test_what_is_no_settings_file(tmp_path: Path) -> None:
         load(tmp_path / "missing.toml")
     with pytest.raises(InputError, match=r"is not TOML: .*line 1"):
         load(write(tmp_path, "[run\n"))
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="is a folder, and a settings file is wanted"):
         load(tmp_path)
 
 

@@ -116,6 +116,7 @@ def test_how_far_a_training_is_in_words() -> None:
     )
     learning = Training(9_800_000, 10_000_000, 50_000, began=100.0, learning_since=105.0)
     assert seen_of_training(learning, 147.0).line() == "10 of 10 MB read, learning 50,000 merges for 42 s"
+    assert seen_of_training(training, 50.0).line() == "2 of 10 MB read, 0.0 MB/s", "a clock that was set back"
     assert seen_of_training(Training(0, 5, 1, began=100.0), 100.0).line() == "0 of 0 MB read, 0.0 MB/s"
 
 

@@ -57,7 +57,8 @@ class Tokenizer:
             data = file.read_bytes()
         except OSError as error:
             raise TokenizerError(
-                f"{file}: cannot be read: {error.strerror}; train or import a tokenizer first"
+                f"{file}: cannot be read: {error.strerror}; train or import a tokenizer first "
+                "(webtext tokenizer --help)"
             ) from error
         return cls.from_bytes(data, str(file))
 

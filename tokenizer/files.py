@@ -271,11 +271,11 @@ def _parse_json(data: bytes, name: str) -> dict[str, Any]:
     text = _decode_utf8(data, name)
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError alone for numbers of thousands of digits
         where = (
             f"line {error.lineno} column {error.colno}: {error.msg}"
             if isinstance(error, json.JSONDecodeError)
-            else "nested too deeply"
+            else str(error)
         )
         raise TokenizerError(f"{name}: {where}; is the file cut short? Write it again") from error
     if not isinstance(found, dict):

@@ -10,6 +10,7 @@ from pipeline.errors import InputError
 from pipeline.fetch.retry import reopen
 from pipeline.fetch.spool import discard
 from pipeline.filter.plan import check_files
+from pipeline.held import held
 from pipeline.inputs import expand, require_local
 from pipeline.link.opt_out import read_opt_outs
 from pipeline.lock import locked
@@ -21,6 +22,7 @@ from pipeline.remove.request import Kind
 from pipeline.runs import Folder, Manifest, read_manifest
 from pipeline.stages import BY_NAME, STAGES, Job, Watch, execute, forget, standing
 from pipeline.status import require_run
+from pipeline.where_runs_are import DIGEST, SETTINGS
 from webtext.settings import Settings, digest, load_run, render
 
 
@@ -56,9 +58,9 @@ def build(
         check_options(beam_options, run)
     with _alone(run):
         refuse_while_pending(run)
-        described = f"# Settings digest: {digest(settings)}\n\n{render(settings)}"
+        described = f"{DIGEST}{digest(settings)}\n\n{render(settings)}"
         run.remove(run.torn())
-        run.write("webtext.toml", described.encode())
+        run.write(SETTINGS, described.encode())
         if force is not None:
             again = run / BY_NAME[force].folder
             forget(again)
@@ -134,7 +136,7 @@ def remove(
     settings = load_run(run)
     with _alone(run):
         sections = {stage.name: settings.section(stage.name) for stage in STAGES}
-        return remove_from(run, sections, kind, file, near_duplicates=near_duplicates, dry_run=dry_run)
+        return remove_from(held(run), sections, kind, file, near_duplicates=near_duplicates, dry_run=dry_run)
 
 
 def resume_removal(run: Folder) -> Removal:

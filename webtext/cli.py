@@ -3,25 +3,28 @@
 Heavy libraries are imported by the commands that use them: ``--help`` answers at once.
 """
 
+import difflib
 import logging
+import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from model.errors import ModelError
-from pipeline.errors import InputError, RunError
+from pipeline.errors import InputError, RunError, refusal
 from tokenizer.errors import TokenizerError
 from webtext.evaluating import evaluate
 from webtext.finetuning import finetune
 from webtext.generating import generate
 from webtext.inspector import inspect
 from webtext.model_commands import model_app
-from webtext.paths import keep_local
+from webtext.paths import keep_local, without_credentials
 from webtext.plan_command import plan
 from webtext.shard_commands import export, inspect_shard
 from webtext.terminal import JsonOption, RunArgument, console, errors, print_json, print_whole
@@ -31,27 +34,41 @@ if TYPE_CHECKING:
     from pipeline.config import FetchSettings
     from pipeline.runs import Folder
 
+_STAGES = ("collect", "link", "fetch", "extract", "filter", "dedupe", "tokenizer", "shard")
+
+
+def _known_stage(name: str | None) -> str | None:
+    """A stage's name; where it is none, typer's error with the likeliest."""
+    if name is None or name in _STAGES:
+        return name
+    near = difflib.get_close_matches(name, _STAGES, n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    raise typer.BadParameter(f"there is no stage {name!r}{meant} The stages are {', '.join(_STAGES)}.")
+
+
+class _Commands(TyperGroup):
+    """The commands; what stands before their names is told from what may stand behind them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] != "--help":
+            raise InputError(
+                f"{args[0]} stands before the command. Options stand behind it: webtext status RUN --json. "
+                "webtext --help lists the commands, webtext COMMAND --help a command's options."
+            )
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Makes a WebText: Reddit's links, their pages, a deduplicated corpus, token shards, and models.",
+    epilog="Begin with: webtext demo. Or with: webtext init webtext.toml, then webtext build webtext.toml. "
+    "Each command's --help has an example. Exit status: 2 for bad input, 1 for a run that failed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 app.add_typer(tokenizer_app, name="tokenizer")
 app.add_typer(model_app, name="model")
-
-
-class StageName(StrEnum):
-    """The stages in their order, for --until and --force."""
-
-    COLLECT = "collect"
-    LINK = "link"
-    FETCH = "fetch"
-    EXTRACT = "extract"
-    FILTER = "filter"
-    DEDUPE = "dedupe"
-    TOKENIZER = "tokenizer"
-    SHARD = "shard"
 
 
 class Source(StrEnum):
@@ -64,7 +81,8 @@ class Source(StrEnum):
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The settings file (webtext init).")]
 RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="DIR", help="The run directory, instead of run.dir.")
+    str | None,
+    typer.Option("--run", metavar="DIR", help="The run directory, in place of the file's run.dir."),
 ]
 
 _INTERRUPTED = 130  # the status with which typer ends a command at Ctrl-C
@@ -73,6 +91,8 @@ _INTERRUPTED = 130  # the status with which typer ends a command at Ctrl-C
 def main() -> NoReturn:
     """Runs the command; bad input or settings end with exit status 2, a failed run with 1."""
     logging.getLogger().setLevel(logging.ERROR)  # the libraries' remarks are not for our users
+    # A folder or module "pipeline" where the command is given is not what its processes are to import.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except (InputError, TokenizerError, ModelError) as error:
@@ -80,7 +100,7 @@ def main() -> NoReturn:
     except RunError as error:
         _fail(error, 1)
     except OSError as error:  # a full disk, a file that may not be read or written
-        _fail(error, 1)
+        _fail(refusal(error.errno, error.filename) or error, 1)
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
             errors.print("stopped; the same command goes on from what is there")
@@ -88,8 +108,8 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
-    errors.print(f"[bold red]error:[/] {escape(str(error))}")
+def _fail(error: Exception | str, status: int) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(without_credentials(str(error)))}")
     sys.exit(status)
 
 
@@ -108,26 +128,39 @@ def init(
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {file.parent}; make it first.")
     file.write_text(render(Settings()), "utf-8")
-    console.print(f"wrote {file}: name your dumps under \\[collect], then run: webtext build {file}")
+    console.print(
+        f"wrote {file}: name your dumps under \\[collect] and yourself as contact under \\[fetch], "
+        f"then run: webtext build {file}"
+    )
 
 
 @app.command()
 def build(
     file: SettingsFile,
     run: RunOption = None,
-    until: Annotated[StageName, typer.Option(help="The last stage to do.")] = StageName.SHARD,
-    force: Annotated[StageName | None, typer.Option(help="A stage to do again.")] = None,
+    until: Annotated[
+        str, typer.Option(metavar="STAGE", callback=_known_stage, help="The last stage to do.")
+    ] = "shard",
+    force: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", callback=_known_stage, help="A stage to do again, though it is done."),
+    ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting in place of the file's; more than once."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="In place of the file's, as in filter.min_words=100; more than once.",
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how long fetch will take by its delays.")
+        bool,
+        typer.Option("--dry-run", help="Only say how long fetch will take by its delays; link must be done."),
     ] = False,
     as_json: JsonOption = False,
     beam_options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam's own options, such as --runner=FlinkRunner."),
+        typer.Argument(metavar="-- BEAM_OPTION", help="Beam's own options, such as --runner=FlinkRunner."),
     ] = None,
 ) -> None:
     """Build a corpus: collect, link, fetch, extract, filter, dedupe, tokenizer, shard.
@@ -146,14 +179,15 @@ def build(
     if dry_run:
         _say_schedule(file, folder, settings.fetch, as_json=as_json)
         return
+    watch = StageProgress(console)
     build_run(
         settings,
         folder,
-        until=until.value,
-        force=force.value if force else None,
+        until=until,
+        force=force,
         beam_options=beam_options or (),
-        watch=StageProgress(console),
-        on_stage=StageLines(console),
+        watch=watch,
+        on_stage=StageLines(console, watch.begun),
     )
     if as_json:
         print_json(status_facts(folder))
@@ -168,7 +202,8 @@ app.command()(plan)
 def retry(
     run: RunArgument,
     reason: Annotated[
-        str, typer.Option(help="Which failures, as status names them: dns,timeout,http-5xx, …")
+        str,
+        typer.Option(metavar="REASONS", help="Which failures, as status names them: dns,timeout,http-5xx, …"),
     ],
     source: Annotated[Source, typer.Option(help="Where: the web again, or an archive.")] = Source.WEB,
     as_json: JsonOption = False,
@@ -244,12 +279,15 @@ def status(
 def try_filters(
     run: RunArgument,
     values: Annotated[
-        list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of [filter]; more than once.")
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the filter; more than once."),
     ],
-    examples: Annotated[int, typer.Option(help="Documents to name that would move.", min=0)] = 10,
+    examples: Annotated[
+        int, typer.Option(metavar="N", help="Documents to name that would move.", min=0)
+    ] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what other thresholds of [filter] would change, from what the run has measured already.
+    """Tell what other thresholds of the filter would change, from what the run has measured already.
 
     Example: webtext try-filters runs/webtext --set filter.min_words=100 --set filter.preset=gopher
     """
@@ -376,7 +414,8 @@ def remove(  # noqa: PLR0913, PLR0917 (an option each)
 ) -> None:
     """Remove documents and their near-duplicates from all of a run, for good: later builds refuse them.
 
-    Only the parts and shards that have them are written anew. What is left tells ids and digests, no content.
+    One list says which. Only the parts and shards that have them are written anew. What is left tells ids and
+    digests, no content.
 
     Example: webtext remove runs/webtext --urls takedown.txt --dry-run
     """
@@ -430,8 +469,10 @@ app.command()(evaluate)
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--dir", help="The folder to work in.")] = Path("demo"),
-    pages: Annotated[int, typer.Option(help="Pages of the demo's web.", min=50)] = 1200,
+    folder: Annotated[Path, typer.Option("--dir", metavar="DIR", help="The folder to work in.")] = Path(
+        "demo"
+    ),
+    pages: Annotated[int, typer.Option(metavar="N", help="Pages of the demo's web.", min=60)] = 1200,
     minutes: Annotated[float, typer.Option(help="Minutes to train each model.", min=0.01)] = 1.0,
 ) -> None:
     """Do everything once, on a web of its own on loopback: no network, account or GPU.

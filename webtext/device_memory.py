@@ -13,12 +13,13 @@ def advice_on_memory(batch: int) -> Iterator[None]:
     Raises:
         RunError: The memory has ended.
     """
-    from model.speedometer import is_out_of_memory
+    from model.training.speedometer import is_out_of_memory
 
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        remedy = f"lower --batch from {batch}" if batch > 1 else "choose --device cpu"
+        smaller = "choose a smaller model, or --device cpu where it was a GPU's"
+        remedy = f"lower --batch from {batch}" if batch > 1 else smaller
         raise RunError(f"the device's memory does not hold this many texts at once; {remedy}.") from error

@@ -71,7 +71,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (an option each)
         int | None, typer.Option(metavar="N", help="Ask only the first N items of each task.", min=1)
     ] = None,
     device: Annotated[
-        str, typer.Option(help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
+        str, typer.Option(metavar="NAME", help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
     ] = "auto",
     batch: Annotated[int, typer.Option(help="The most texts to compute at once.", min=1)] = 8,
     stride: Annotated[

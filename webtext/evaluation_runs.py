@@ -160,7 +160,7 @@ def _architecture(path: Path) -> str:
     Raises:
         ModelError: It is no model's folder.
     """
-    from model.huggingface import CONFIG, read_json
+    from model.exchange.huggingface import CONFIG, read_json
 
     if (path / CONFIG).is_file():
         values = read_json(path / CONFIG)
@@ -198,7 +198,7 @@ def _albert(path: Path, settings: Settings) -> "Callable[[Prepared, int], None]"
     from model.evaluate.masked import evaluate_masked
     from model.evaluate.results import model_facts
     from model.evaluate.run import NUM_SHOWN, Outcome
-    from model.generate import load_checkpoint
+    from model.generation.generate import load_checkpoint
 
     checkpoint = load_checkpoint(path, settings.device)
     facts = model_facts(path, checkpoint.network, checkpoint.tokenizer)

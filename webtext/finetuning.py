@@ -49,7 +49,7 @@ def finetune(  # noqa: PLR0913, PLR0917 (an option each)
     ] = None,
     seed: Annotated[int, typer.Option(help="On a CPU the same seed gives the same model.", min=0)] = 0,
     device: Annotated[
-        str, typer.Option(help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
+        str, typer.Option(metavar="NAME", help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
     ] = "auto",
     as_json: JsonOption = False,
 ) -> None:

@@ -14,7 +14,7 @@ from webtext.device_memory import advice_on_memory
 from webtext.terminal import errors
 
 if TYPE_CHECKING:
-    from model.generate import Checkpoint, Generated
+    from model.generation.generate import Checkpoint, Generated
 
 _JSON_LINES = (".jsonl", ".ndjson")
 
@@ -34,16 +34,21 @@ def generate(  # noqa: PLR0913, PLR0917 (an option each)
         ),
     ] = None,
     samples: Annotated[int, typer.Option(metavar="N", help="Texts for each prompt.", min=1)] = 1,
-    max_tokens: Annotated[int, typer.Option(help="The most tokens to add.", min=1)] = 100,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.", min=0)] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Draw from this many likeliest tokens.", min=1)] = None,
+    max_tokens: Annotated[int, typer.Option(metavar="N", help="The most tokens to add.", min=1)] = 100,
+    temperature: Annotated[
+        float, typer.Option(help="How freely to draw; 0 always takes the likeliest token.", min=0)
+    ] = 0.8,
+    top_k: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Draw from this many likeliest tokens; else from all.", min=1),
+    ] = None,
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest of this much weight: above 0, up to 1.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.", min=0)] = 0,
     batch: Annotated[int, typer.Option(help="The most texts to compute at once.", min=1)] = 8,
     device: Annotated[
-        str, typer.Option(help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
+        str, typer.Option(metavar="NAME", help="auto (the GPU where there is one), cpu, cuda or cuda:N.")
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a text.")] = False,
 ) -> None:
@@ -62,9 +67,9 @@ def generate(  # noqa: PLR0913, PLR0917 (an option each)
         raise InputError(
             'nothing to go on from: give --prompt TEXT (--prompt "" begins a document), or --prompts FILE.'
         )
-    from model.generate import generate as generate_text
-    from model.generate import generate_batch, load_checkpoint
-    from model.sampling import Sampling
+    from model.generation.generate import generate as generate_text
+    from model.generation.generate import generate_batch, load_checkpoint
+    from model.generation.sampling import Sampling
 
     sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
     with advice_on_memory(batch):
@@ -114,7 +119,7 @@ def _parse_prompt(line: str, where: str) -> str:
 
 def _say_what_is_left_out(checkpoint: "Checkpoint", prompts: Sequence[str]) -> None:
     """Prints which prompts are not read from their beginning."""
-    from model.generate import num_left_out
+    from model.generation.generate import num_left_out
 
     context = checkpoint.network.config.context
     for number, prompt in enumerate(prompts, 1):

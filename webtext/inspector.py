@@ -58,9 +58,9 @@ def inspect(
     """
     _require_packages()
     from pipeline.inspector.boundary import refuse_links_out
-    from pipeline.inspector.catalogue import Catalogue
+    from pipeline.inspector.catalogue.catalogue import Catalogue
     from pipeline.inspector.inspection import Inspection
-    from pipeline.inspector.labels import Labels
+    from pipeline.inspector.judging.labels import Labels
     from pipeline.inspector.web.app import create_app
     from pipeline.runs import Folder
     from pipeline.status import require_run

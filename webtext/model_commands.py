@@ -18,14 +18,14 @@ def model_export(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write, which is not there yet.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write, which is not there yet.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write a model that transformers opens: weights, configuration and tokenizer.
 
     Example: webtext model export runs/webtext/checkpoints/gpt2-124M --out gpt2-webtext
     """
-    from model.exchange import export_checkpoint
+    from model.exchange.exchange import export_checkpoint
     from model.networks import architecture_of
 
     config = export_checkpoint(checkpoint, out)
@@ -46,7 +46,9 @@ def model_import(
         Path,
         typer.Argument(metavar="FOLDER", help="A GPT-2 or ALBERT of transformers, or OpenAI's GPT-2."),
     ],
-    out: Annotated[Path, typer.Option(help="The folder for the checkpoint, without others yet.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder for the checkpoint, without others yet.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Make a checkpoint from a model's files, for webtext generate and the like.
@@ -56,7 +58,7 @@ def model_import(
 
     Example: webtext model import gpt2 --out checkpoints/gpt2
     """
-    from model.exchange import import_checkpoint
+    from model.exchange.exchange import import_checkpoint
 
     path = import_checkpoint(folder, out)
     if as_json:

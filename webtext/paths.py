@@ -23,6 +23,14 @@ def near(path: str | Path) -> str:
 _URI = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.S)
 
 
+_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s'\"@]*:[^\s'\"]*@")
+
+
+def without_credentials(text: str) -> str:
+    """A text as it may be shown: ``s3://KEY:SECRET@bucket`` in it as ``s3://…@bucket``."""
+    return _USER.sub(r"\1…@", text)
+
+
 def as_uri(path: str | Path) -> str | None:
     """The URI that a path is, of whose two slashes a Path keeps one; None where it is none."""
     found = _URI.fullmatch(str(path))

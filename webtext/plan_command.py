@@ -16,13 +16,15 @@ def plan(
             metavar="RUN", help="A finished run of the same kind: what it has measured replaces constants."
         ),
     ] = None,
-    machines: Annotated[int, typer.Option(help="Machines, each like this one.", min=1)] = 1,
+    machines: Annotated[int, typer.Option(metavar="N", help="Machines, each like this one.", min=1)] = 1,
     gpu: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A GPU to train on, such as H100; more than once."),
+        typer.Option(
+            metavar="NAME", help="A GPU to train on, such as H100; more than once; else four common ones."
+        ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option(help="How long the dumps are read; measuring takes ten more.", min=0.0)
+        float, typer.Option(help="Seconds to read of the dumps; measuring takes ten more.", min=0.0)
     ] = 45.0,
     as_json: JsonOption = False,
 ) -> None:

@@ -9,13 +9,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.fetch.schedule import SHARES, duration
+from pipeline.fetch.schedule import SHARES
 from pipeline.forecast.crawl import Crawl
 from pipeline.forecast.forecast import Figure
 from pipeline.forecast.ranges import Range, total
 from pipeline.forecast.rot import Rot, dead_of_all
-from pipeline.plain_table import plain_table
-from pipeline.status import byte_size, percentage
+from pipeline.plain_table import byte_size, duration, percentage, plain_table
 
 if TYPE_CHECKING:
     from webtext.planning import Plan, Training
@@ -149,7 +148,7 @@ def _crawl(crawl: Crawl) -> Iterator[RenderableType]:
             Text(queue.domain), _number(queue.links), f"{queue.delay_s:g} s", _long(queue.seconds)
         )
     yield from _titled("what dominates the schedule", longest)
-    courses = plain_table("", "links", *(f"{share:.0%}".replace("%", " %") for share in SHARES))
+    courses = plain_table("", "links", *(percentage(share, 1, digits=0) for share in SHARES))
     for course in found.courses:
         times = (_long(course.seconds[share]) for share in SHARES)
         courses.add_row(course.what, _number(course.links), *times)
@@ -188,7 +187,7 @@ def _passes(plan: "Plan") -> str:
     passes = plan.tokens / tokens if tokens else 0.0
     if passes >= 100:
         return f"{_number(passes)} passes"
-    return f"{passes:,.1f} passes" if passes >= 1.05 else f"{passes:.0%}".replace("%", " %")
+    return f"{passes:,.1f} passes" if passes >= 1.05 else percentage(passes, 1, digits=0)
 
 
 def _closing(plan: "Plan") -> Iterator[str]:

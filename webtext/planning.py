@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, cast
 
 from model.config import ModelSettings, TrainSettings
-from model.flops import flops_per_token, peak_flops
-from model.recipe import resolve_recipe
+from model.training.flops import flops_per_token, peak_flops
+from model.training.recipe import resolve_recipe
 from pipeline.config import Extraction
 from pipeline.errors import InputError
 from pipeline.forecast.calibration import Sections, calibrate
@@ -21,6 +21,7 @@ from pipeline.forecast.links import pool
 from pipeline.forecast.ranges import Range, product
 from pipeline.forecast.sample import SourceSample, sample_sources
 from pipeline.link.opt_out import read_opt_outs
+from pipeline.plain_table import percentage
 from pipeline.runs import Folder
 from webtext.settings import Settings
 
@@ -28,7 +29,7 @@ _CALIBRATION_S: Final = 3.0  # for each of extract, filter and dedupe
 _DAY_S: Final = 86_400
 _MANY_PARTS: Final = 5_000  # beyond, what grows with their number is felt (docs/scale.md)
 
-# What share of a GPU's peak (model/flops.py has the peaks, with their sources) training reaches: model FLOPs.
+# What share of a GPU's peak (model/training/flops.py has them, with their sources) training reaches.
 # GPUs that are not named are taken to reach what is usual.
 UTILISATION: Final[Mapping[str, Constant]] = {
     "A100": Constant(
@@ -145,8 +146,8 @@ def _check_gpus(gpus: tuple[str, ...]) -> None:
     for gpu in gpus:
         if peak_flops(gpu) is None:
             raise InputError(
-                f"--gpu {gpu}: its peak speed is not in the table in model/flops.py; name one such as "
-                f"{', '.join(GPUS)}."
+                f"--gpu {gpu}: its peak speed is not in the table of model/training/flops.py; name one such "
+                f"as {', '.join(GPUS)}."
             )
 
 
@@ -164,7 +165,8 @@ def _training(gpu: str, tokens: int, corpus: Figure, flops: float) -> Training:
 
 
 def _percent(value: Range) -> str:
-    return f"{value.low:.0%} to {value.high:.0%}".replace("%", " %")
+    low, high = (percentage(end, 1, digits=0) for end in (value.low, value.high))
+    return f"{low} to {high}"
 
 
 def _notes(settings: Settings, samples: list[SourceSample], forecast: Forecast) -> list[str]:

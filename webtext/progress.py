@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -31,13 +31,19 @@ _POLL_S = 0.5
 
 
 class StageProgress:
-    """Shows the stages of one build on a console: a bar each on a terminal, plain lines elsewhere."""
+    """Shows the stages of one build on a console: a bar each on a terminal, plain lines elsewhere.
+
+    Attributes:
+        begun: The stages at which there was something to do.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self.begun: set[str] = set()
 
     def __call__(self, stage: str, folder: Folder, names: Sequence[str]) -> AbstractContextManager[None]:
         """Watches a stage's folder until the block ends."""
+        self.begun.add(stage)
         tally = Tally(stage, folder, names)
 
         def look() -> Seen:
@@ -98,10 +104,16 @@ class _StageBar(Progress):
 
 
 class StageLines:
-    """Prints a line for each stage that a build has brought to its manifest."""
+    """Prints a line for each stage that a build has brought to its manifest.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: Where.
+        begun: The stages at which this build had something to do; those of earlier builds are not in it.
+    """
+
+    def __init__(self, console: Console, begun: Collection[str]) -> None:
         self._console = console
+        self._begun = begun
         self._last = time.monotonic()
 
     def __call__(self, manifest: Manifest) -> None:
@@ -110,9 +122,10 @@ class StageLines:
         seconds, self._last = now - self._last, now
         counts = manifest.counts
         num_parts = len(manifest.parts)
+        took = f"{seconds:.1f} s" if manifest.stage in self._begun else "done before"
         self._console.print(
             f"[green]✓[/] [bold]{manifest.stage:<10}[/] {counts.kept:>9,} of {counts.num_in:,} kept, "
-            f"{num_parts:,} {'part' if num_parts == 1 else 'parts'}, {seconds:.1f} s"
+            f"{num_parts:,} {'part' if num_parts == 1 else 'parts'}, {took}"
         )
         if manifest.stage == "collect":
             _warn(warnings(manifest.facts), self._console)

@@ -29,6 +29,7 @@ from pipeline.config import (
 from pipeline.errors import InputError
 from pipeline.filter.settings import FilterSettings, hopeless
 from pipeline.runs import Folder
+from pipeline.where_runs_are import SETTINGS, is_run, no_run
 from tokenizer.config import TokenizerSettings
 from webtext.paths import as_uri
 
@@ -47,6 +48,10 @@ _PATHS = (
     "dedupe.against",
     "train.dir",
 )
+
+
+# A bare ValueError is raised for numbers of thousands of digits and for days that there are none.
+_NO_TOML = (ValueError, RecursionError)
 
 
 class Settings(BaseModel):
@@ -92,6 +97,10 @@ def load(path: Path, assignments: Sequence[str] = ()) -> Settings:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         raise InputError(f"no settings file at {path}. Write one with: webtext init {path}") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{path} is a folder, and a settings file is wanted: write one with: webtext init webtext.toml"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     values = _assigned(_tables(text, str(path)), assignments)
@@ -105,16 +114,16 @@ def load_run(run: Folder) -> Settings:
     Raises:
         InputError: There is no run, or its settings cannot be read.
     """
-    name = "webtext.toml"
+    if not is_run(run):
+        raise no_run(run)
+    where = f"{run.uri}/{SETTINGS}"
     try:
-        text = run.read(name).decode("utf-8")
+        text = run.read(SETTINGS).decode("utf-8")
     except FileNotFoundError:
-        raise InputError(
-            f"{run.uri}: there is no run here. Name the folder that `webtext build` wrote."
-        ) from None
+        raise no_run(run) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"cannot read {run.uri}/{name}: {error}") from error
-    return _parse(text, f"{run.uri}/{name}")
+        raise InputError(f"cannot read {where}: {error}") from error
+    return _parse(text, where)
 
 
 def with_values(settings: Settings, assignments: Iterable[str]) -> Settings:
@@ -146,7 +155,7 @@ def _toml_value(text: str) -> Any:
     """What a value means in TOML; a word that means nothing there is a string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except _NO_TOML:
         return text
 
 
@@ -157,7 +166,7 @@ def _parse(text: str, where: str) -> Settings:
 def _tables(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except _NO_TOML as error:
         raise InputError(f"{where} is not TOML: {error}") from error
 
 
@@ -225,30 +234,35 @@ def _absolute(value: Any, folder: Path) -> Any:
     return type(value)((folder / Path(value).expanduser()).absolute())
 
 
+def sections(settings: Settings) -> Iterator[tuple[str, BaseModel]]:
+    """Every section by its dotted name, each before those inside it."""
+    for name in Settings.model_fields:
+        yield from _with_inner(name, getattr(settings, name))
+
+
+def _with_inner(name: str, section: BaseModel) -> Iterator[tuple[str, BaseModel]]:
+    yield name, section
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        if isinstance(value, BaseModel):
+            yield from _with_inner(f"{name}.{key}", value)
+
+
 def render(settings: Settings, *, comments: bool = True) -> str:
     """A settings file with these values, each under what its field's docstring says."""
-    sections = (
-        section
-        for name in Settings.model_fields
-        for section in _sections(name, getattr(settings, name), comments)
-    )
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(_table(*section, comments) for section in sections(settings)) + "\n"
 
 
-def _sections(name: str, section: BaseModel, comments: bool) -> Iterator[str]:
-    """A section's own keys, and then each section inside it."""
+def _table(name: str, section: BaseModel, comments: bool) -> str:
+    """A section's own keys."""
     lines = [_comment(type(section).__doc__ or "") if comments else "", f"[{name}]"]
-    inner: dict[str, BaseModel] = {}
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, BaseModel):
-            inner[f"{name}.{key}"] = value
             continue
         lines.append(_comment(field.description or "") if comments else "")
-        lines.append(f"# {key} =" if value is None else f"{key} = {_toml(value)}")
-    yield "\n".join(line for line in lines if line)
-    for dotted, value in inner.items():
-        yield from _sections(dotted, value, comments)
+        lines.append(f"# {key} =" if value is None else f"{key} = {toml(value)}")
+    return "\n".join(line for line in lines if line)
 
 
 def digest(settings: Settings) -> str:
@@ -260,11 +274,12 @@ def _comment(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), 100, initial_indent="# ", subsequent_indent="# ")
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml(item) for item in value)}]"
+        return f"[{', '.join(toml(item) for item in value)}]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
+        pairs = ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, date):
         return value.isoformat()

@@ -44,7 +44,12 @@ def _leave_output_to_json(as_json: bool) -> bool:
     return as_json
 
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=_leave_output_to_json)]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print JSON alone; remarks go to standard error.", callback=_leave_output_to_json
+    ),
+]
 
 
 def print_whole(what: Iterable[RenderableType]) -> None:

@@ -17,14 +17,18 @@ tokenizer_app = typer.Typer(help="Train, import and use byte-level BPE tokenizer
 @tokenizer_app.command("train")
 def tokenizer_train(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Run directories with a corpus, or text files.")
+        list[str], typer.Argument(metavar="INPUT", help="Run directories with a corpus, or text files.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
     vocab_size: Annotated[
-        int, typer.Option(min=257, max=1_000_000, help="Ids: 256 bytes, merges and <|endoftext|>.")
+        int,
+        typer.Option(
+            min=257, max=1_000_000, metavar="N", help="How many ids: 256 bytes, merges and <|endoftext|>."
+        ),
     ] = 50_257,
     sample_bytes: Annotated[
-        int, typer.Option(min=1, max=2_000_000_000, help="About how many bytes of text to train on.")
+        int,
+        typer.Option(min=1, max=2_000_000_000, metavar="N", help="About how many bytes of text to train on."),
     ] = 1_000_000_000,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,9 +52,9 @@ def tokenizer_train(
 
 @tokenizer_app.command("import")
 def tokenizer_import(
-    vocab: Annotated[Path, typer.Option(help="encoder.json or vocab.json.")],
-    merges: Annotated[Path, typer.Option(help="vocab.bpe or merges.txt.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("tokenizer"),
+    vocab: Annotated[Path, typer.Option(metavar="FILE", help="encoder.json or vocab.json.")],
+    merges: Annotated[Path, typer.Option(metavar="FILE", help="vocab.bpe or merges.txt.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")] = Path("tokenizer"),
     as_json: JsonOption = False,
 ) -> None:
     """Import GPT-2's own vocabulary, or another in its form.
@@ -72,8 +76,12 @@ def _say_written(vocabulary: "Vocabulary", out: Path, *, as_json: bool) -> None:
 
 @tokenizer_app.command("encode")
 def tokenizer_encode(
-    tokenizer: Annotated[Path, typer.Argument(help="A tokenizer's folder, or its tokenizer.json.")],
-    text: Annotated[str | None, typer.Argument(help="The text; left out: standard input.")] = None,
+    tokenizer: Annotated[
+        Path, typer.Argument(metavar="TOKENIZER", help="A tokenizer's folder, or its tokenizer.json.")
+    ],
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="The text; left out: standard input.")
+    ] = None,
 ) -> None:
     """Print the ids of a text on one line.
 
@@ -95,7 +103,7 @@ def tokenizer_show(
         typer.Option(metavar="FOLDER", help="Another tokenizer to compare with; more than once."),
     ] = None,
     sample_bytes: Annotated[
-        int, typer.Option(help="About how many bytes of the corpus to measure on.", min=1)
+        int, typer.Option(metavar="N", help="About how many bytes of the corpus to measure on.", min=1)
     ] = 100_000_000,
     as_json: JsonOption = False,
 ) -> None:

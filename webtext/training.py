@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model.config import ModelSettings, TrainSettings
-from model.log import StepReport, TrainResult, describe
+from model.training.log import StepReport, TrainResult, describe
 from pipeline.errors import InputError
 from pipeline.object_store import refuse_credentials
 from webtext.paths import near, refuse_uri
@@ -39,11 +39,14 @@ def local_run(run: str, train: TrainSettings) -> Path:
 def pretrain_with_progress(
     run: Path, model: ModelSettings, train: TrainSettings, console: Console
 ) -> TrainResult:
-    """Trains a model on a run's shards and shows it. Raises ModelError as ``model.train.pretrain`` does.
+    """Trains a model on a run's shards and shows it.
 
     Of several processes that torchrun started, the first one shows.
+
+    Raises:
+        ModelError: As ``model.training.train.pretrain`` does.
     """
-    from model.train import pretrain
+    from model.training.train import pretrain
 
     if not is_first_process():
         console = Console(quiet=True)
@@ -71,6 +74,14 @@ def pretrain_with_progress(
             plain.say(f"{name}: step {report.step:,} of {report.steps:,}, {shown}")
 
         result = pretrain(run, model, train, on_step=show)
+        was_trained = progress.tasks[task].completed == 0
+    if was_trained:
+        console.print(
+            f"[bold]{name}[/]: trained before, {result.step:,} of {result.steps:,} steps, "
+            f"{result.tokens:,} tokens; to train on, set more of train.steps or train.tokens\n"
+            f"  the checkpoint is {near(result.checkpoint)}"
+        )
+        return result
     last = mean(recent) if recent else result.last_loss
     val = "" if result.val_loss is None else f", validation loss {result.val_loss:.3f}"
     console.print(

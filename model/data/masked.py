@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from model.data.draws import Draws, below, draw, make_keys, uniform
-from model.data.masking import Flags, Vocabulary, choose_words
+from model.data.masking import Flags, MaskingVocabulary, choose_words
 from model.data.pairs import Pairs, Splits, draw_pairs, draw_splits, plan_chunks
 from model.data.permutation import Permutation
 from model.data.ragged import Integers, begins, count_in
@@ -122,7 +122,7 @@ class AlbertData:
     """
 
     def __init__(self, files: Iterable[TokenFile], tokenizer: Tokenizer, context: int, seed: int) -> None:
-        self._vocabulary = Vocabulary(tokenizer)
+        self._vocabulary = MaskingVocabulary(tokenizer)
         self._context = context
         self._room = context - _NUM_SPECIALS
         self._seed = seed

@@ -6,6 +6,7 @@ import numpy.typing as npt
 from model.data.draws import Draws, draw, uniform
 from model.data.ragged import Integers, begins, count_in, spread
 from tokenizer.encode import Tokenizer
+from tokenizer.vocabulary import CLS, MASK, PAD, SEP
 
 Flags = npt.NDArray[np.bool_]
 
@@ -15,7 +16,7 @@ MAX_NGRAM = 3
 _RUN, _WORD = range(2)
 
 
-class Vocabulary:
+class MaskingVocabulary:
     """What masking needs to know of the tokens.
 
     Attributes:
@@ -30,8 +31,7 @@ class Vocabulary:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         specials = tokenizer.specials
-        self.cls, self.sep = specials["[CLS]"], specials["[SEP]"]
-        self.pad, self.mask = specials["[PAD]"], specials["[MASK]"]
+        self.cls, self.sep, self.pad, self.mask = (specials[name] for name in (CLS, SEP, PAD, MASK))
         special_ids = set(specials.values())
         ids = [token for token in range(tokenizer.vocab_size) if token not in special_ids]
         self.ordinary = np.array(ids, np.int64)

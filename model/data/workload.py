@@ -83,7 +83,7 @@ def open_workload(
             f"not enough tokens for one batch: the training split in {shards.folder} holds"
             f" {shards.tokens.get('train', 0):,} tokens, {available:,} sequences of"
             f" {config.context} for this model, and a step needs {step_sequences:,};"
-            " lower train.batch_tokens or model.context, or make more data"
+            " lower train.batch_tokens or model.context, take a smaller model.preset, or make more data"
         )
     val = _open_split(shards, "val", config, tokenizer, _VALIDATION_SEED, separate=separate)
     return Workload(shards, tokenizer, path.read_bytes(), config, train, val, step_sequences)

@@ -12,7 +12,7 @@ from model.cache import KeyValueCache
 from model.errors import ModelError
 from model.evaluate.likelihoods import log_probabilities
 from model.evaluate.requests import Generation, Written
-from model.generation.continuation import Limits, Start, continue_tokens
+from model.generation.continuation import Limits, Start, continue_tokens, ids_without_text
 from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
 from tokenizer.encode import Tokenizer
@@ -110,13 +110,6 @@ def _kind(draft: _Draft) -> tuple[int, int, int, tuple[str, ...]]:
     return request.beams, request.max_tokens, request.top_k, request.not_first
 
 
-def _never(network: GPT2, tokenizer: Tokenizer) -> set[int]:
-    """Rows of the network's vocabulary that no text has: ALBERT's special tokens, and those without an id."""
-    vocab_size = network.config.vocab_size
-    specials = {i for i in tokenizer.specials.values() if i < vocab_size} - {tokenizer.eot_id}
-    return specials.union(range(tokenizer.vocab_size, vocab_size))
-
-
 def _not_first(request: Generation, tokenizer: Tokenizer) -> set[int]:
     """Tokens that the first may not be; a text of several tokens is none."""
     encoded = [tokenizer.encode(text) for text in request.not_first]
@@ -139,7 +132,7 @@ def _read(draft: _Draft, tokenizer: Tokenizer) -> Written:
 def _draw(network: GPT2, tokenizer: Tokenizer, drafts: Sequence[_Draft]) -> None:
     """Writes texts of one kind."""
     request = drafts[0].request
-    never = _never(network, tokenizer)
+    never = ids_without_text(network, tokenizer)
     limits = Limits(max_tokens=request.max_tokens, end=tokenizer.eot_id, never=never, rows=len(drafts))
     if request.not_first:
         never = never | _not_first(request, tokenizer)
@@ -174,7 +167,7 @@ def _search(network: GPT2, tokenizer: Tokenizer, draft: _Draft) -> list[int]:
     device = network.tokens.weight.device
     room = network.config.context - len(draft.prompt) + 1
     request = replace(draft.request, max_tokens=min(draft.request.max_tokens, room))
-    never = _never(network, tokenizer)
+    never = ids_without_text(network, tokenizer)
     banned = never | _not_first(request, tokenizer)
     encoded, cache = _read_prompt(network, draft.prompt, request)  # (1, D)
     beams, best = [_Beam(0.0, [])], _Beam(-torch.inf, [])

@@ -9,7 +9,6 @@ Pseudo-perplexity is that of Salazar et al. 2020, "Masked Language Model Scoring
 hidden behind [MASK] and guessed from all others.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,11 +21,13 @@ from torch.nn import functional as F  # noqa: N812
 from model.albert import Albert
 from model.data.masked import NO_TARGET, AlbertData
 from model.errors import ModelError
+from model.evaluate.tasks.perplexity import perplexity
 from model.generation.generate import Checkpoint
 from tokenizer.encode import Tokenizer
 from tokenizer.sentences import token_spans
 from tokenizer.text import well_formed
 from tokenizer.tokenfile import TokenFile, sentence_index, token_dtype
+from tokenizer.vocabulary import CLS, MASK, SEP
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+|\n\s*")
 
@@ -47,8 +48,9 @@ def evaluate_masked(
 
     Returns:
         `mlm_accuracy`, share of masked tokens that the network finds likeliest; `mlm_loss`, their mean
-        negative log-probability in nats; `pseudo_perplexity`, per token; `sop_accuracy`, share of pairs of
-        segments of which it tells whether they are swapped (half of them are).
+        negative log-probability in nats; `pseudo_perplexity`, per token, infinite where no number is as
+        large; `sop_accuracy`, share of pairs of segments of which it tells whether they are swapped (half
+        of them are).
 
     Raises:
         ModelError: The checkpoint is a GPT-2, or the documents have less than two tokens each.
@@ -129,18 +131,18 @@ def _pretraining_measures(network: Albert, data: AlbertData, rows: int) -> dict[
 
 def _pseudo_perplexity(network: Albert, tokenizer: Tokenizer, texts: Sequence[str], rows: int) -> float:
     device = network.masked_head.bias.device
-    specials = tokenizer.specials
+    cls, sep, mask = (tokenizer.specials[name] for name in (CLS, SEP, MASK))
     loss, num_tokens = 0.0, 0
     for piece in _pieces(texts, tokenizer, network.config.context - 2):
-        whole = torch.tensor([specials["[CLS]"], *piece, specials["[SEP]"]], device=device)
+        whole = torch.tensor([cls, *piece, sep], device=device)
         num_tokens += len(piece)
         for places in torch.split(torch.arange(1, len(piece) + 1, device=device), rows):
-            tokens = whole.repeat(len(places), 1).scatter(1, places[:, None], specials["[MASK]"])
+            tokens = whole.repeat(len(places), 1).scatter(1, places[:, None], mask)
             present = torch.ones_like(tokens, dtype=torch.bool)
             logits, _ = network(tokens, torch.zeros_like(tokens), present, places[:, None])  # (B, 1, V)
             losses = F.cross_entropy(logits[:, 0].float(), whole[places], reduction="none")
             loss += float(losses.sum(dtype=torch.float64))
-    return math.exp(loss / num_tokens)
+    return perplexity(-loss, num_tokens)
 
 
 def _pieces(texts: Sequence[str], tokenizer: Tokenizer, room: int) -> Iterator[list[int]]:

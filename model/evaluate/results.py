@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def model_facts(path: Path, network: Network, tokenizer: Tokenizer) -> ModelFact
     """
     parameter = next(network.parameters())
     return ModelFacts(
-        path=str(path.resolve()),
+        path=_full_name(path),
         digest=weights_digest(path),
         tokenizer=tokenizer.digest,
         architecture=architecture_of(network.config),
@@ -222,11 +223,16 @@ def weights_digest(folder: Path) -> str:
 def data_facts(path: Path, num_items: int) -> DataFacts:
     """What a data file, or a folder of them, is told from others by."""
     if path.is_file():
-        return DataFacts(path=str(path.resolve()), sha256=file_facts(path)["sha256"], num_items=num_items)
+        return DataFacts(path=_full_name(path), sha256=file_facts(path)["sha256"], num_items=num_items)
     files = sorted(file for file in path.rglob("*") if file.is_file())
     lines = (f"{file_facts(file)['sha256']}  {file.relative_to(path).as_posix()}\n" for file in files)
     digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-    return DataFacts(path=str(path.resolve()), sha256=digest, num_items=num_items)
+    return DataFacts(path=_full_name(path), sha256=digest, num_items=num_items)
+
+
+def _full_name(path: Path) -> str:
+    r"""A path in full as JSON can hold it: bytes that are no UTF-8 are written as `\xff`."""
+    return os.fsencode(path.resolve()).decode("utf-8", "backslashreplace")
 
 
 class Table(NamedTuple):

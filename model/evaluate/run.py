@@ -65,7 +65,7 @@ def evaluate(
         items: Its items, one at least.
         shots: Examples before each item.
         pool: Where they are drawn from; None where `shots` is 0.
-        on_progress: Called with the requests that are answered, and all of them.
+        on_progress: Called with how many of how many pieces of work are done, whatever the model counts.
     """
     asked = []
     for item in items:

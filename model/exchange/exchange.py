@@ -102,7 +102,8 @@ def _read(folder: Path) -> Pretrained:
     if (folder / _HPARAMS).is_file():
         return _read_openai(folder)
     raise ModelError(
-        f"{folder} is no model: it has neither {CONFIG} (transformers) nor {_HPARAMS} (OpenAI's GPT-2)"
+        f"{folder} is no model: it has neither {CONFIG} (transformers) nor {_HPARAMS} (OpenAI's GPT-2);"
+        " name the folder that has one"
     )
 
 

@@ -146,12 +146,15 @@ def convert_checked(found: State, config: Config, where: Path) -> State:
             f"{where}: weights are missing: {_some(missing)}; name a model with its pretraining heads"
         )
     if more := [name for name in found if name not in expected and name not in _CONSTANTS]:
-        raise ModelError(f"{where}: the network in {CONFIG} has no weights such as {_some(more)}")
+        raise ModelError(
+            f"{where}: the network in {CONFIG} has no weights such as {_some(more)};"
+            " take both from the same model"
+        )
     for name in expected.keys() & found.keys():
         if found[name].shape != expected[name].shape:
             raise ModelError(
                 f"{where}: {name} has shape {tuple(found[name].shape)},"
-                f" but by {CONFIG} it is {tuple(expected[name].shape)}"
+                f" but by {CONFIG} it is {tuple(expected[name].shape)}; take both from the same model"
             )
     embedding = "transformer.wte" if isinstance(config, GPT2Config) else "albert.embeddings.word_embeddings"
     for name in ("lm_head.weight", "predictions.decoder.weight"):
@@ -165,12 +168,17 @@ def _own_names_and_shapes(config: Config, found: State, where: Path) -> State:
     """Our network's weights, without values; a configuration that asks for too much is refused first."""
     depth = config.layers if isinstance(config, GPT2Config) else config.groups
     if depth > len(found):
-        raise ModelError(f"{where}: {CONFIG} asks for {depth:,} layers, more than there are weights")
+        raise ModelError(
+            f"{where}: {CONFIG} asks for {depth:,} layers, more than there are weights; take both from the"
+            " same model"
+        )
     try:
         with torch.device("meta"):
             return build_network(config).state_dict()
     except (RuntimeError, OverflowError) as error:
-        raise ModelError(f"{where}: the sizes in {CONFIG} are too large: {error}") from error
+        raise ModelError(
+            f"{where}: the sizes in {CONFIG} are too large: {error}; copy the file again"
+        ) from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -182,7 +190,7 @@ def read_json(file: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{file}: is no JSON ({error}); copy it again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"{file}: is no JSON object")
+        raise ModelError(f"{file}: is no JSON object; copy it again")
     return found
 
 
@@ -271,7 +279,7 @@ def _read_weights(folder: Path) -> State:
         if index.is_file():
             places = read_json(index).get("weight_map")
             if not isinstance(places, dict) or not all(isinstance(p, str) for p in places.values()):
-                raise ModelError(f"{index}: has no weight_map of names and files")
+                raise ModelError(f"{index}: has no weight_map of names and files; copy it again")
             state: State = {}
             for part in sorted(set(places.values())):
                 state |= _load(folder / Path(part).name)
@@ -295,7 +303,7 @@ def _load(file: Path) -> State:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{file}: is damaged or no file of weights ({reason}); copy it again") from error
     if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
-        raise ModelError(f"{file}: holds something else than named weights")
+        raise ModelError(f"{file}: holds something else than named weights; name a model's own file")
     return state
 
 

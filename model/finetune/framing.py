@@ -22,6 +22,7 @@ from model.config import AlbertConfig, Config
 from model.data.pairs import excess
 from model.errors import ModelError
 from tokenizer.encode import Tokenizer
+from tokenizer.vocabulary import CLS, PAD, SEP
 
 Tokens = npt.NDArray[np.integer]
 
@@ -82,8 +83,7 @@ class Framing:
         self.max_length = max_length
         self._is_albert = isinstance(config, AlbertConfig)
         if self._is_albert:
-            ids = tokenizer.specials
-            self._start, self._end, self._padding = ids["[CLS]"], ids["[SEP]"], ids["[PAD]"]
+            self._start, self._end, self._padding = (tokenizer.specials[name] for name in (CLS, SEP, PAD))
             self._between: Tokens = np.array([self._end])
         else:
             self._start = self._end = self._padding = tokenizer.eot_id

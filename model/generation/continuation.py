@@ -13,6 +13,7 @@ from model.cache import KeyValueCache
 from model.errors import ModelError
 from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
+from tokenizer.encode import Tokenizer
 
 Seed = tuple[int, ...]
 
@@ -104,6 +105,16 @@ def continue_tokens(
         for sequence, token in zip(active, tokens, strict=True):
             yield sequence.take(token, limits.end)
         full = _take_out(active, cache, context)
+
+
+def ids_without_text(network: GPT2, tokenizer: Tokenizer) -> set[int]:
+    """Rows of the network's vocabulary that no text has: ALBERT's special tokens, and those without an id.
+
+    The end of a text is not among them.
+    """
+    vocab_size = network.config.vocab_size
+    specials = {i for i in tokenizer.specials.values() if i < vocab_size} - {tokenizer.eot_id}
+    return specials.union(range(tokenizer.vocab_size, vocab_size))
 
 
 def _take_out(active: list[_Sequence], cache: KeyValueCache, context: int) -> list[_Sequence]:

@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +13,12 @@ from model.albert import Albert
 from model.checkpoint import Metadata, load_network, newest_checkpoint, read_metadata
 from model.devices import find_device
 from model.errors import ModelError
-from model.generation.continuation import Limits, Start, continue_tokens
+from model.generation.continuation import Limits, Start, continue_tokens, ids_without_text
 from model.generation.sampling import Sampling
 from model.gpt2 import GPT2
 from model.networks import Network
 from tokenizer.encode import Tokenizer
-
-MASK = "[MASK]"
+from tokenizer.vocabulary import CLS, MASK, SEP
 
 End = Literal["end-of-text", "max-tokens", "filled"]
 
@@ -115,7 +114,7 @@ def generate(
     if isinstance(network, Albert):
         return _fill(network, tokenizer, _mask(network, tokenizer, prompt))
     start = _start(tokenizer, prompt, seed, sample=1)
-    drawn = continue_tokens(network, [start], sampling, _limits(checkpoint, max_tokens))
+    drawn = continue_tokens(network, [start], sampling, _limits(network, tokenizer, max_tokens))
     return _decode((one.token for one in drawn), tokenizer)
 
 
@@ -155,7 +154,7 @@ def generate_batch(
         masked = [_mask(network, tokenizer, prompt) for prompt in prompts]
         return (_filled(network, tokenizer, one) for one in masked)
     asked = [(prompt, sample) for prompt in prompts for sample in range(1, samples + 1)]
-    limits = replace(_limits(checkpoint, max_tokens), rows=rows)
+    limits = _limits(network, tokenizer, max_tokens, rows)
     return _continued(network, tokenizer, asked, seed, sampling, limits)
 
 
@@ -188,11 +187,9 @@ def _start(tokenizer: Tokenizer, prompt: str, seed: int, sample: int) -> Start:
     return Start(tokens, (seed, sample, *tokens))
 
 
-def _limits(checkpoint: Checkpoint, max_tokens: int) -> Limits:
-    tokenizer, vocab_size = checkpoint.tokenizer, checkpoint.network.config.vocab_size
-    unknown = range(tokenizer.vocab_size, vocab_size)
-    never = {i for i in tokenizer.specials.values() if i < vocab_size} - {tokenizer.eot_id}
-    return Limits(max_tokens=max_tokens, end=tokenizer.eot_id, never=never.union(unknown))
+def _limits(network: GPT2, tokenizer: Tokenizer, max_tokens: int, rows: int = 1) -> Limits:
+    never = ids_without_text(network, tokenizer)
+    return Limits(max_tokens=max_tokens, end=tokenizer.eot_id, never=never, rows=rows)
 
 
 def _continued(
@@ -251,14 +248,14 @@ class _Masked:
 def _mask(network: Albert, tokenizer: Tokenizer, prompt: str) -> _Masked:
     pieces = prompt.split(MASK) if MASK in prompt else [prompt, ""]
     specials = tokenizer.specials
-    tokens = [specials["[CLS]"]]
+    tokens = [specials[CLS]]
     places = []
     for number, piece in enumerate(pieces):
         if number:
             places.append(len(tokens))
             tokens.append(specials[MASK])
         tokens += tokenizer.encode(piece)
-    tokens.append(specials["[SEP]"])
+    tokens.append(specials[SEP])
     if len(tokens) > network.config.context:
         beginning = prompt if len(prompt) <= 40 else f"{prompt[:40]}…"
         raise ModelError(

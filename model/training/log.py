@@ -26,7 +26,7 @@ class StepReport:
         gradient_norm: L2 norm of all gradients together, before clipping.
         tokens: Tokens read since the start of training, padding aside; repeats count.
         tokens_per_second: Tokens of this step over the seconds that it took, padding aside.
-        seconds: Seconds since this call of `pretrain` took its first step.
+        seconds: Seconds from when this call of `pretrain` was ready to when this step had its batches.
         data_seconds: Seconds of this step in which the device had to wait for its batches.
         mfu: Share of the devices' peak that the model's FLOPs come to (`model.training.flops`); None where no
             peak is known.

@@ -23,6 +23,7 @@ from model.checkpoint import (
     CONFIG,
     STATE,
     TOKENIZER,
+    UNUSABLE_WEIGHTS,
     WEIGHTS,
     Metadata,
     checkpoint_path,
@@ -141,11 +142,16 @@ def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> N
     comes from the checkpoint; its settings, such as weight decay, stay.
 
     Raises:
-        ModelError: What the optimizer remembers is damaged, or of another network.
+        ModelError: The weights or what the optimizer remembers are damaged, or of another network.
     """
-    weights = load_file(path / WEIGHTS)
-    places = network.state_dict()
-    network.load_state_dict({name: _spread_like(places[name], weights[name]) for name in places})
+    try:
+        weights = load_file(path / WEIGHTS)
+        places = network.state_dict()
+        network.load_state_dict({name: _spread_like(places[name], weights[name]) for name in places})
+    except (*UNUSABLE_WEIGHTS, KeyError) as error:
+        raise ModelError(
+            f"{path / WEIGHTS} is damaged, or of another network ({error}); use another checkpoint"
+        ) from error
     parameters = dict(network.named_parameters())
     state: dict[str, Tensor] = {}
     for key, (shape, dtype) in tensors_in(path / STATE).items():

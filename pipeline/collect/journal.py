@@ -35,13 +35,21 @@ def pages(journal: Path) -> Iterator[Page]:
             if not line.endswith(b"\n"):
                 return
             try:
-                page = Page(**json.loads(line))
-            except (ValueError, TypeError, RecursionError):
+                page = _page(line)
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise InputError(
                     f"{journal}: line {number} is none that an earlier run has written. Delete the file (all "
                     "is then asked for again) and run again."
                 ) from None
             yield page
+
+
+def _page(line: bytes) -> Page:
+    """A line's page; ValueError, KeyError or TypeError where it holds none."""
+    page = Page(**json.loads(line))
+    if not isinstance(page.listing, str) or not all(isinstance(row["id"], str) for row in page.rows):
+        raise ValueError
+    return page
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from math import sqrt
 from statistics import median, median_high, median_low
 from typing import Any
 
+from pipeline.plain_table import percentage
+
 _FACTOR = 2.0
 _STANDARD_ERRORS = 4.0
 _WIDE = 12  # months: longer than any run of bad dumps so far (2023-04 to 2023-10), twice over with both sides
@@ -131,8 +133,8 @@ def _months_out_of_line(table: Sequence[Month]) -> Iterator[str]:
         shares, around = [one.month.share for one in run], [one.around for one in run]
         yield (
             f"{_span(run[0].month.name, run[-1].month.name)}: "
-            f"{_span(_percent(min(shares)), _percent(max(shares)))} of the posts have a score of 3 or more, "
-            f"and {_span(_percent(min(around)), _percent(max(around)))} in the months around. "
+            f"{_percentages(shares)} of the posts have a score of 3 or more, "
+            f"and {_percentages(around)} in the months around. "
             f"{_LOW if run[0].is_low else _HIGH}"
         )
 
@@ -164,8 +166,8 @@ def _span(first: str, last: str) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
+def _percentages(shares: Sequence[float]) -> str:
+    return _span(percentage(min(shares), 1), percentage(max(shares), 1))
 
 
 def _damage(facts: Mapping[str, Any]) -> Iterator[str]:

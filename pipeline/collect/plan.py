@@ -1,6 +1,7 @@
 """The parts of collect: one a source, whether dump, answers of the live API, or list of URLs."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.collect.dumps import PACKINGS
@@ -26,7 +27,7 @@ def plan(job: Job) -> Plan:
         ask(settings.reddit, os.environ)
         if settings.reddit.dump not in dumps:  # a glob may name it too
             dumps.append(settings.reddit.dump)
-    sources = [*((path, kind_of(path)) for path in dumps), *((path, "list") for path in lists)]
+    sources = sources_of(dumps, lists)
     digests = _digests([path for path, _ in sources])
     parts = []
     for index, (path, kind) in enumerate(sources):
@@ -44,7 +45,7 @@ def plan(job: Job) -> Plan:
 def check_sources(settings: CollectSettings) -> tuple[list[str], list[str]]:
     """The dumps and the lists that the settings name; nobody is asked for anything.
 
-    Raises InputError where one is not there or holds comments, and where nothing is named at all.
+    Raises InputError where one is not there or holds comments by its name, and where nothing is named at all.
     """
     dumps = _named(settings.dumps, "collect.dumps")
     for path in dumps:
@@ -62,8 +63,18 @@ def _named(patterns: tuple[str, ...], setting: str) -> list[str]:
     return expand(patterns, setting) if patterns else []
 
 
-def kind_of(path: str) -> str:
-    """Whether a source that is no list is a "dump" or a "table", by its name."""
+def sources_of(dumps: Sequence[str], lists: Sequence[str]) -> list[tuple[str, str]]:
+    """Each source with its kind, "dump", "table" or "list": the dumps' by their names.
+
+    Raises InputError where one is an empty file.
+    """
+    for path in (*dumps, *lists):
+        if not Path(path).stat().st_size:
+            raise InputError(f"{path} is empty: fetch it again, or take it out of the settings.")
+    return [*((path, _kind_of(path)) for path in dumps), *((path, "list") for path in lists)]
+
+
+def _kind_of(path: str) -> str:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in PACKINGS]
     return "table" if suffixes and suffixes[-1] in (".csv", ".parquet") else "dump"
 
@@ -72,8 +83,6 @@ def _digests(paths: list[str]) -> dict[str, str]:
     digests: dict[str, str] = {}
     by_digest: dict[str, str] = {}
     for path in paths:
-        if not Path(path).stat().st_size:
-            raise InputError(f"{path} is empty: fetch it again, or take it out of the settings.")
         digest = file_digest(path)
         if digest in by_digest:
             same = by_digest[digest]

@@ -72,11 +72,15 @@ def _rows(part: Planned, settings: CollectSettings, rules: Rules) -> Iterator[Ro
         return read_list(path, settings.list_karma)
     if kind == "table":
         return read_table(path)
-    lines = read_lines(path)
+    return read_rows(without_comments(path, read_lines(path)), rules)
+
+
+def without_comments(path: str, lines: Iterator[bytes | Reason]) -> Iterator[bytes | Reason]:
+    """The same lines of a dump; InputError where the first is a comment."""
     first = list(islice(lines, 1))
     if any(isinstance(line, bytes) and holds_comment(line) for line in first):
         raise InputError(f"{path} holds comments; submissions are in files named RS_*.")
-    return read_rows(chain(first, lines), rules)
+    return chain(first, lines)
 
 
 def _complaint(path: str, damage: Damaged, num_rows: int) -> str:

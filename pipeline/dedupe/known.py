@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline.config import SIGNED_BY, DedupeSettings
 from pipeline.dedupe.signatures import SIGNATURES
 from pipeline.errors import InputError
+from pipeline.held import held
 from pipeline.records import TIME
 from pipeline.remove.tombstones import REMOVED, removed_signatures
 from pipeline.runs import Folder, Manifest, PartWriter, read_manifest
@@ -40,8 +41,12 @@ class Corpus:
     """A finished corpus in another run."""
 
     run: Folder
-    name: str
     manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """What its documents are said to be of."""
+        return self.run.name
 
     @property
     def folder(self) -> Folder:
@@ -85,10 +90,9 @@ def _read_corpus(job: Job, uri: str) -> Corpus:
             f"dedupe.against: the signatures of {uri} were made with {wanted}, and can be compared only with "
             "such. Set the same under [dedupe], or build that corpus again."
         )
-    name = run.uri.rstrip("/").rpartition("/")[2]
-    if name == REMOVED:
-        raise InputError(f"dedupe.against: no run can be called {name!r} ({uri}): give it another name.")
-    return Corpus(run, name, manifest)
+    if run.name == REMOVED:
+        raise InputError(f"dedupe.against: no run can be called {run.name!r} ({uri}): give it another name.")
+    return Corpus(run, manifest)
 
 
 def know(job: Job, part: Planned) -> None:
@@ -98,7 +102,8 @@ def know(job: Job, part: Planned) -> None:
     if spec["run"] == REMOVED:
         known = _removed(Folder(spec["folder"]), job.settings)
     else:
-        known = _kept(Folder(spec["folder"]), spec["signed"], spec["documents"], spec["run"], job.settings)
+        folder = held(Folder(spec["folder"]))
+        known = _kept(folder, spec["signed"], spec["documents"], spec["run"], job.settings)
     writer = PartWriter(job.folder, part.name, part.fingerprint)
     writer.table("parquet", known)
     writer.commit(None, seconds=time.monotonic() - started)

@@ -26,7 +26,7 @@ class JobRecord:
         """The job that a client has left behind; None if none has."""
         try:
             return JobRecord(**json.loads(run.read(_JOB)))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
 
     @staticmethod

@@ -38,11 +38,6 @@ class Source:
         return self.run / BY_NAME["shard"].folder
 
     @property
-    def name(self) -> str:
-        """The last piece of the run's path: an export may be shown to others, whose machine is another."""
-        return self.run.uri.rstrip("/").rsplit("/", 1)[-1]
-
-    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that hold tokens, in their order."""
         return tuple(split for split in SPLITS if self.num_tokens(split))

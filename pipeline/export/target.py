@@ -113,5 +113,5 @@ def _sizes(out: Folder) -> dict[str, int]:
 def _present(out: Folder) -> Export | None:
     try:
         return Export.decode(out.read(MANIFEST))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # none, or another's manifest.json, and so a file like any other

@@ -48,10 +48,11 @@ def _checks(measured: pa.Table, settings: FilterSettings) -> Iterator[Check]:
         unsure = scores < np.float32(settings.min_language_score)
         yield Check(Reason.LANGUAGE, ~wanted | unsure, lambda row: f"{languages[row]} {scores[row]:.4f}")
     for rule in rules_in_force(settings):
-        yield _check(measured, rule)
+        yield check_rule(measured, rule)
 
 
-def _check(measured: pa.Table, rule: Rule) -> Check:
+def check_rule(measured: pa.Table, rule: Rule) -> Check:
+    """A quality rule's verdict, whether it is in force or not."""
     values = measured[rule.measure].to_numpy()
     breaks = values < rule.threshold if rule.at_least else values > rule.threshold
     return Check(rule.reason, breaks, lambda row: f"{values[row]:.4g}")

@@ -3,7 +3,8 @@
 import re
 from typing import Any, NamedTuple
 
-from pipeline.filter.c4 import C4_LINES, LineRules, clean_lines, count_bad_words
+from pipeline.filter.bad_words import count_bad_words
+from pipeline.filter.c4 import C4_LINES, LineRules, clean_lines
 from pipeline.filter.fineweb import measure_fineweb
 from pipeline.filter.gopher import measure_gopher
 from pipeline.filter.language import Detector

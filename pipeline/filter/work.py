@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.filter.c4 import bad_words
+from pipeline.filter.bad_words import bad_words
 from pipeline.filter.contamination import (
     GramCounts,
     Index,

@@ -14,6 +14,7 @@ from pipeline.forecast.ranges import Range, product, total
 from pipeline.forecast.rot import Rot, dead_of_all, rot
 from pipeline.forecast.sample import SourceSample
 from pipeline.link.group import THRESHOLDS
+from pipeline.plain_table import percentage
 from tokenizer.config import TokenizerSettings
 from tokenizer.tokenfile import token_dtype
 
@@ -234,7 +235,7 @@ def _bytes(value: float) -> str:
 
 
 def _percent(share: Range) -> str:
-    return f"{share.likely:.0%}".replace("%", " %")
+    return percentage(share.likely, 1, digits=0)
 
 
 def _seconds(value: float) -> str:

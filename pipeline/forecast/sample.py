@@ -15,11 +15,11 @@ from pipeline.collect.batches import judge_all
 from pipeline.collect.dumps import Damaged
 from pipeline.collect.glance import read_rows
 from pipeline.collect.lists import read_list
-from pipeline.collect.plan import check_sources, kind_of
-from pipeline.collect.rows import Row, holds_comment
+from pipeline.collect.plan import check_sources, sources_of
+from pipeline.collect.rows import Row
 from pipeline.collect.rules import Rules
 from pipeline.collect.tables import read_table, unpacked_name
-from pipeline.collect.work import table_of
+from pipeline.collect.work import table_of, without_comments
 from pipeline.config import CollectSettings
 from pipeline.errors import InputError
 from pipeline.forecast.blocks import Block, estimate_lines, places, read_block
@@ -91,16 +91,13 @@ def sample_sources(
     answers = settings.reddit.dump
     if settings.reddit.subreddits and answers not in dumps and Path(answers).is_file():
         dumps.append(answers)
-    sources = [*((path, kind_of(path)) for path in dumps), *((path, "list") for path in lists)]
+    sources = sources_of(dumps, lists)
     if not sources:
         raise InputError(
             "collect.reddit: what the live API will answer cannot be sampled. Ask it first: webtext build "
             "with --until collect; the plan then reads what it answered."
         )
     sizes = [Path(path).stat().st_size for path, _ in sources]
-    for (path, _), size in zip(sources, sizes, strict=True):
-        if not size:
-            raise InputError(f"{path} is empty: fetch it again, or take it out of the settings.")
     found = []
     for (path, kind), size in zip(sources, sizes, strict=True):
         on_source(path)
@@ -173,7 +170,7 @@ def _sample_blocks(
         lines = read_block(path, block, end, now + (deadline - now) * number / len(starts))
         try:
             if kind == "dump":
-                judged.take(read_rows(_no_comments(path, lines), rules), rules)
+                judged.take(read_rows(without_comments(path, lines), rules), rules)
             else:
                 _through_a_file(path, kind, lines, judged, rules, karma)
         except Damaged as error:
@@ -183,13 +180,6 @@ def _sample_blocks(
                 return damages, [block]
         blocks.append(block)
     return damages, blocks
-
-
-def _no_comments(path: str, lines: Iterator[bytes]) -> Iterator[bytes]:
-    first = list(itertools.islice(lines, 1))
-    if any(holds_comment(line) for line in first):
-        raise InputError(f"{path} holds comments; submissions are in files named RS_*.")
-    return itertools.chain(first, lines)
 
 
 def _through_a_file(

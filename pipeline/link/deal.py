@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from pipeline.damage import damage_named
 from pipeline.records import SUBMISSIONS
-from pipeline.runs import Folder, PartWriter, damage_named
+from pipeline.runs import Folder, PartWriter
 from pipeline.stages import Job, Planned
 
 DEALT = "dealt"  # the step whose parts hold submissions by group

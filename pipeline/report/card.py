@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.filter.settings import FilterSettings, line_rules, rules_in_force
+from pipeline.plain_table import byte_size, percentage
 from pipeline.report.rendering import load_template, show_value
 from pipeline.report.statistics import Statistics
-from pipeline.status import UNITS, byte_size, percentage
+from pipeline.status import UNITS
 
 TO_BE_FILLED_IN = "*To be filled in by whoever publishes it.*"
 

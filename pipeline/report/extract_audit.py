@@ -204,7 +204,7 @@ def audit_extractors(run: Folder, settings: ExtractSettings, num_sample: int) ->
             for row_id, title, answer in _ask(pages, rows, asked):
                 answers.setdefault(row_id, {})[name] = answer
                 titles[row_id] = titles.get(row_id) or title
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"{pages.uri}: a file cannot be read ({error}): `webtext verify` names it and what to do."
         ) from error

@@ -71,7 +71,7 @@ def render(audit: Audit) -> str:
     """The page: the figures, then every page of the sample, those of most disagreement first."""
     filters = {"value": show_value, "fraction": fraction, "share": share, "sha256": _sha256}
     return load_template("extract_audit.html.jinja", filters).render(
-        run=audit.run.rstrip("/").rsplit("/", 1)[-1],
+        run=Folder(audit.run).name,
         sample=sample_size(audit),
         agree=AGREE,
         most=MOST_CHARACTERS,

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from pipeline.plain_table import byte_size, percentage
 from pipeline.report.card import render_card
 from pipeline.report.charts import CHARTS, losses, standalone, waterfall
 from pipeline.report.charts.drawing import COLOURS
@@ -17,7 +18,7 @@ from pipeline.report.statistics import Statistics, measure
 from pipeline.report.tables import TABLES, Row
 from pipeline.runs import Folder
 from pipeline.stages import BY_NAME
-from pipeline.status import UNITS, byte_size, percentage
+from pipeline.status import UNITS
 
 _LONG_TABLE = 20  # rows: what is longer scrolls
 _WIDE_TABLE = 48  # characters: what is wider has a line of cards for itself

@@ -174,7 +174,7 @@ def _steps(data: bytes) -> Iterator[Row]:
             value = json.loads(line)
             step = {"step": int(value["step"])}
             losses = {key: float(value[key]) for key in ("loss", "val_loss") if value.get(key) is not None}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
         yield {**step, **{key: loss for key, loss in losses.items() if math.isfinite(loss)}}
 

@@ -8,9 +8,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset
 
-from pipeline.records import CLUSTERS, CORPUS, LEDGER, LINKS, SHARD_DOCUMENTS
 from pipeline.report import manifest_tables, token_counts
-from pipeline.runs import Folder, Manifest
+from pipeline.run_tables import TABLES as STAGE_TABLES
+from pipeline.run_tables import StageTable
+from pipeline.runs import File, Folder, Manifest, Part
 from pipeline.stages import BY_NAME
 
 Row = Mapping[str, Any]
@@ -20,15 +21,20 @@ Row = Mapping[str, Any]
 class Table:
     """A table that queries name: the stage that writes it, and where its rows are.
 
-    They are those of Parquet files, or what ``make`` gives for the run and the stage's manifest.
+    They are those of Parquet files (``stored``), or what ``make`` gives for the run and the stage's manifest.
     """
 
     name: str
     stage: str
     files: str  # as people would name them, relative to the run
     schema: pa.Schema
-    suffix: str = ""  # of a Parquet file's name, behind its part's name and, after a retry, a number
+    stored: StageTable | None = None
     make: Callable[[Folder, Manifest], pa.Table] | None = None
+
+
+def _stored(name: str, files: str) -> Table:
+    table = STAGE_TABLES[name]
+    return Table(name, table.stage, files, table.schema, stored=table)
 
 
 _PATTERN = frozenset("*?[")  # what DuckDB takes for more than a name
@@ -48,8 +54,8 @@ TABLES = (
         manifest_tables.LINKS_BY_KARMA,
         make=manifest_tables.links_by_karma,
     ),
-    Table("links", "link", "links/part-?????.parquet", LINKS, "parquet"),
-    Table("ledger", "fetch", "pages/part-*.ledger.parquet", LEDGER, "ledger.parquet"),
+    _stored("links", "links/part-?????.parquet"),
+    _stored("ledger", "pages/part-*.ledger.parquet"),
     Table(
         "extraction",
         "extract",
@@ -64,11 +70,9 @@ TABLES = (
         manifest_tables.EVALUATION_SETS,
         make=manifest_tables.evaluation_sets,
     ),
-    Table("corpus", "dedupe", "corpus/part-?????.parquet", CORPUS, "parquet"),
-    Table("clusters", "dedupe", "corpus/clusters.parquet", CLUSTERS, "parquet"),
-    Table(
-        "shard_documents", "shard", "shards/part-*.documents.parquet", SHARD_DOCUMENTS, "documents.parquet"
-    ),
+    _stored("corpus", "corpus/part-?????.parquet"),
+    _stored("clusters", "corpus/clusters.parquet"),
+    _stored("shard_documents", "shards/part-*.documents.parquet"),
     Table(
         "token_counts",
         "shard",
@@ -87,24 +91,21 @@ def add_table(connection: duckdb.DuckDBPyConnection, run: Folder, table: Table, 
     Raises:
         InputError, OSError, pa.ArrowException, duckdb.Error: What it is made from is missing or damaged.
     """
-    paths = _paths(run, table, manifest)
     if table.make is not None:
         connection.register(table.name, table.make(run, manifest))
-    elif not paths:
+    elif table.stored is not None:
+        _add_stored(connection, run, table, table.stored.files(manifest))
+
+
+def _add_stored(
+    connection: duckdb.DuckDBPyConnection, run: Folder, table: Table, files: list[tuple[Part, File]]
+) -> None:
+    folder = run / BY_NAME[table.stage].folder
+    paths = [folder.path(file.name) for _, file in files]
+    if not paths:
         connection.register(table.name, table.schema.empty_table())
     elif run.is_local() and not _PATTERN.intersection(paths[0]):
         connection.read_parquet(paths, hive_partitioning=False).create_view(table.name)
     else:
         dataset = pa.dataset.dataset(paths, schema=table.schema, filesystem=run.filesystem, format="parquet")
         connection.register(table.name, dataset)
-
-
-def _paths(run: Folder, table: Table, manifest: Manifest) -> list[str]:
-    """The table's files; of a stage with several kinds of parts only its own."""
-    folder = run / BY_NAME[table.stage].folder
-    parts = manifest.counted()
-    if table.name == "clusters":
-        parts = [part for part in manifest.parts if part.name == "clusters"]
-    return [
-        folder.path(file.name) for part in parts for file in part.files if part.kind(file) == table.suffix
-    ]

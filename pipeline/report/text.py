@@ -11,11 +11,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.plain_table import bar, spark, visible
+from pipeline.plain_table import bar, byte_size, spark, visible
 from pipeline.report.rendering import show_value
 from pipeline.report.statistics import Measured, Statistics, Training
 from pipeline.report.tables import Row
-from pipeline.status import byte_size, waterfall
+from pipeline.status import waterfall
 
 _MAX_ROWS = 20
 _BAR_WIDTH = 12

@@ -38,7 +38,7 @@ def write_page(run: Folder, fit: Fit) -> str:
 def render(fit: Fit) -> str:
     """The page: the figures, the coverage, the languages, each vocabulary's longest and never-used tokens."""
     return load_template("vocabulary.html.jinja", {}).render(
-        run=fit.run.rstrip("/").rsplit("/", 1)[-1],
+        run=Folder(fit.run).name,
         sample=sample_size(fit),
         trained=trained_on(fit),
         names=[use.name for use in fit.uses],

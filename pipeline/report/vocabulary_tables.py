@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.plain_table import plain_table
+from pipeline.plain_table import byte_size, percentage, plain_table
 from pipeline.report.vocabulary import TIMES, Amount, Fit, Use, readable, together
-from pipeline.status import byte_size, percentage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,6 +1,6 @@
 """Where a text's sentences end: where BlingFire says so, at other scripts' full stops, and at line ends.
 
-Why it was chosen, and how well it does, is in docs/tokens.md.
+Why it was chosen, and how well it does, is in docs/sentences.md.
 """
 
 import re

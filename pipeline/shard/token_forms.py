@@ -108,6 +108,11 @@ def _indexes(stem: Path) -> list[Path]:
 def _open_pair(named: Path, stem: Path) -> Found:
     path = _with_end(stem, ".bin")
     indexes = {one: read_index(one) for one in _indexes(stem) if one == named or one.exists()}
+    if not indexes:
+        raise TokenizerError(
+            f"{named}: begins as a Megatron index does, but is not named as one; name it .idx, and its "
+            "tokens likewise with .bin"
+        )
     # Opening checks that the tokens are as many as each index says.
     opened = [TokenFile(path, index) for index in indexes.values()]
     index, sentences = opened[0].index, opened[-1].index

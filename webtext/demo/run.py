@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.errors import InputError
 from pipeline.runs import Folder
 from tokenizer.config import TokenizerSettings
 from webtext.demo.dump import FILE_NAME, write_dump
+from webtext.paths import near
 from webtext.settings import Settings, load, render
 
 _PROMPTS = {"gpt2": "The function returns", "albert": "If the argument is not [MASK], an error is raised."}
@@ -96,7 +98,8 @@ def _build(settings_file: Path, console: Console) -> None:
 
     settings = load(settings_file)
     run = Folder(settings.run.dir)
-    build(settings, run, watch=StageProgress(console), on_stage=StageLines(console))
+    watch = StageProgress(console)
+    build(settings, run, watch=watch, on_stage=StageLines(console, watch.begun))
     console.print()
 
 
@@ -106,6 +109,7 @@ def _conclude(folder: Path, console: Console) -> None:
     from webtext.progress import show_waterfall
 
     run = folder / "run"
+    webtext = "webtext" if shutil.which("webtext") else near(Path(sys.executable).parent / "webtext")
     write_report(Folder(str(run)))
     show_waterfall(Folder(str(run)), console)
     console.print(
@@ -115,15 +119,15 @@ def _conclude(folder: Path, console: Console) -> None:
         f"  tokenizer    {run}/tokenizer/\n"
         f"  checkpoints  {run}/checkpoints/\n"
         "look further with\n"
-        f"  webtext inspect {run}\n"
-        f"  webtext status {run}\n"
-        f"  webtext verify {run}\n"
-        f'  webtext generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
+        f"  {webtext} inspect {run}\n"
+        f"  {webtext} status {run}\n"
+        f"  {webtext} verify {run}\n"
+        f'  {webtext} generate {run}/checkpoints/gpt2-tiny --prompt "The module"'
     )
 
 
 def _train(settings_file: Path, minutes: float, console: Console) -> None:
-    from model.generate import generate, load_checkpoint
+    from model.generation.generate import generate, load_checkpoint
     from webtext.training import pretrain_with_progress
 
     settings = load(settings_file)

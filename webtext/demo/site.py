@@ -157,7 +157,9 @@ def _worth_copying(pages: Sequence[Page], num_wanted: int) -> Iterator[tuple[Pag
     long_enough = (
         (page, page.article)
         for page in pages
-        if page.article is not None and page.article.num_words >= _MIN_WORDS_TO_COPY
+        if page.article is not None
+        and page.article.num_words >= _MIN_WORDS_TO_COPY
+        and any(isinstance(block, Paragraph) for block in page.article.blocks)
     )
     return islice(long_enough, num_wanted)
 

@@ -18,7 +18,12 @@ from model.evaluate.tasks.answers import best, exact_match, written
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and the answers that are right."""
+    """A question.
+
+    Attributes:
+        question: What was asked.
+        references: The answers that are right, one at least.
+    """
 
     question: str
     references: Sequence[str]

@@ -140,9 +140,8 @@ def _test_part(path: Path) -> str:
     begun = data[-_TEST_BYTES:]
     start = next((i for i, byte in enumerate(begun[:4]) if byte & 0xC0 != 0x80), 0)  # behind half a character
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(
-            begun[start:]
-        )  # less half a character at the end
+        # An incremental decoder leaves half a character at the end out.
+        text = codecs.getincrementaldecoder("utf-8")().decode(begun[start:])
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, len(data) - len(begun) + start + error.start) + 1
         raise EvaluationFileError(

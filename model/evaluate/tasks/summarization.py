@@ -91,7 +91,7 @@ def _split(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 def _asker(hint: str) -> Callable[[Item, str], list[Generation]]:
     def ask(item: Item, examples: str) -> list[Generation]:
         """A hundred tokens; what is drawn follows from the item's name."""
-        seed = int.from_bytes(hashlib.sha256(item.id.encode()).digest()[:4])
+        seed = int.from_bytes(hashlib.sha256(item.id.encode("utf-8", "surrogateescape")).digest()[:4])
         return [
             Generation(prompt=f"{examples}{item.fields.article}{hint}", max_tokens=100, top_k=2, seed=seed)
         ]

@@ -32,7 +32,12 @@ _TOTAL = tuple(f"total_{n}" for n in range(1, 5))
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A sentence in two languages."""
+    """A sentence in two languages.
+
+    Attributes:
+        source: In the one that is translated.
+        target: In the other one, as people translated it.
+    """
 
     source: str
     target: str

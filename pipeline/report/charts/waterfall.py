@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import altair as alt
 
+from pipeline.plain_table import percentage
 from pipeline.report.charts.drawing import ACCENT, LAID_OUT_PX, SECOND, inline, log_axis, to_svg
-from pipeline.status import UNITS, StageStatus, Status, percentage
+from pipeline.status import UNITS, StageStatus, Status
 
 _STEP = 17
 _AXIS_HEIGHT = 52
