@@ -172,12 +172,19 @@ def read_metadata(path: Path) -> Metadata:
         raise _damaged(path / CONFIG, error) from error
     for name in {WEIGHTS, TOKENIZER, *files}:
         file = path / name
-        if not file.is_file() or file_facts(file) != files.get(name):
+        if not _is_file(file) or file_facts(file) != files.get(name):
             raise ModelError(
                 f"{file} is missing or damaged (its size or sha256 is not the one in {CONFIG});"
                 " use another checkpoint"
             )
     return metadata
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a damaged name may be longer than file systems take
+        return False
 
 
 def _document(file: Path) -> Any:

@@ -175,9 +175,10 @@ def _own_names_and_shapes(config: Config, found: State, where: Path) -> State:
     try:
         with torch.device("meta"):
             return build_network(config).state_dict()
-    except (RuntimeError, OverflowError) as error:
+    except (RuntimeError, OverflowError, TypeError) as error:  # the last of numbers that are no C integers
+        why = str(error).partition("\n")[0]
         raise ModelError(
-            f"{where}: the sizes in {CONFIG} are too large: {error}; copy the file again"
+            f"{where}: the sizes in {CONFIG} are too large: {why}; copy the file again"
         ) from error
 
 

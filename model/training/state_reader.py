@@ -8,8 +8,9 @@ The tensors' own files are read by torch with `weights_only`.
 import pickle
 import re
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +41,16 @@ _KNOWN = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+_InPython = pickle._Unpickler  # noqa: SLF001 (the one in C makes room for however many values a pickle names)
+
+
+class _Unpickler(_InPython):
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: action
+        for code, action in _InPython.dispatch.items()
+        if code != pickle.BYTEARRAY8[0]  # of which room is made before it is read
+    }
+
     def find_class(self, module: str, name: str) -> Any:
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if not is_dtype and (module, name) not in _KNOWN:
@@ -54,8 +64,7 @@ class _Reader(FileSystemReader):
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
         file = Path(self.path) / ".metadata"
         try:
-            with file.open("rb") as opened:
-                metadata = _Unpickler(opened).load()
+            metadata = _Unpickler(BytesIO(file.read_bytes())).load()
             _check(metadata)
             metadata.storage_meta.load_id = self.load_id
         except Exception as error:  # whatever foreign bytes make of the classes above
