@@ -38,6 +38,16 @@ def modules(package: str) -> Iterator[tuple[Path, set[str]]]:
         yield path.relative_to(ROOT), imported
 
 
+def importers(*names: str) -> set[Path]:
+    """The modules that import one of these libraries."""
+    return {
+        path
+        for package in PACKAGES
+        for path, imported in modules(package)
+        if {name.split(".")[0] for name in imported} & set(names)
+    }
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_meet_along_the_arrows_only(package: str) -> None:
     for path, imported in modules(package):
@@ -46,11 +56,7 @@ def test_packages_meet_along_the_arrows_only(package: str) -> None:
 
 
 def test_only_beam_modules_import_beam() -> None:
-    for package in PACKAGES:
-        for path, imported in modules(package):
-            if any(name.split(".")[0] == "apache_beam" for name in imported):
-                assert path.parts[0] == "pipeline", path
-                assert path.name == "beam.py", path
+    assert {(path.parts[0], path.name) for path in importers("apache_beam")} == {("pipeline", "beam.py")}
 
 
 def test_dags_are_parsed_without_anything_heavy() -> None:
@@ -61,26 +67,18 @@ def test_dags_are_parsed_without_anything_heavy() -> None:
 
 
 def test_only_the_model_imports_torch() -> None:
-    for package in set(PACKAGES) - {"model"}:
-        for path, imported in modules(package):
-            assert "torch" not in {name.split(".")[0] for name in imported}, path
+    assert {path.parts[0] for path in importers("torch")} == {"model"}
 
 
 def test_only_the_asking_of_reddit_imports_praw() -> None:
-    for package in PACKAGES:
-        for path, imported in modules(package):
-            if {name.split(".")[0] for name in imported} & {"praw", "prawcore"}:
-                assert path == Path("pipeline/collect/reddit.py"), path
+    assert importers("praw", "prawcore") == {Path("pipeline/collect/reddit.py")}
 
 
 def test_the_inspector_keeps_the_web_and_the_index_in_one_place_each() -> None:
-    for package in PACKAGES:
-        for path, imported in modules(package):
-            tops = {name.split(".")[0] for name in imported}
-            if "starlette" in tops and path != Path("webtext/inspector.py"):  # the command that serves it
-                assert path.parts[:3] == ("pipeline", "inspector", "web"), path
-            if "tantivy" in tops:
-                assert path == Path("pipeline/inspector/search/text_index.py"), path
+    assert importers("tantivy") == {Path("pipeline/inspector/search/text_index.py")}
+    web = Path("pipeline/inspector/web")
+    served_by = Path("webtext/inspector.py")  # the command
+    assert {path.parent for path in importers("starlette") - {served_by}} == {web}
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,7 @@ def toml(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(toml(item) for item in value)}]"
     if isinstance(value, dict):
-        pairs = ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items())
+        pairs = ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, date):
         return value.isoformat()

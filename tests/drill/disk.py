@@ -22,10 +22,13 @@ class Disk:
 
     def fill(self, num_free: int) -> None:
         """Takes all room but so many bytes, or a page of them more."""
-        left = os.statvfs(self.path)
-        size = max(0, left.f_bavail * left.f_frsize - num_free)
         with (self.path / _BALLAST).open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size or 1)
+            for _ in range(100):
+                left = os.statvfs(self.path)
+                size = max(1, left.f_bavail * left.f_frsize - num_free)
+                with contextlib.suppress(OSError):  # the build has taken of it meanwhile: once more
+                    os.posix_fallocate(file.fileno(), 0, size)
+                    break
 
     def clear(self) -> None:
         """Gives the room back."""

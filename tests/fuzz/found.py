@@ -24,6 +24,7 @@ FOUND = (
     ("gpt2-vocabularies", _DIGITS + b"|||#version"),
     ("settings-files", b"a = " + _DIGITS),
     ("settings-files", b"a = " + _DEEP),
+    ("settings-files", '[fetch]\nresolve = { "\U0001f4a9.b" = "127.0.0.1:80" }'.encode()),
     ("settings-files", b"fetch.retry_wait_s = " + _DIGITS[:400]),
     ("assignments", b"link.opt_out=" + _DEEP),
     ("run-records", b"{"),
