@@ -191,8 +191,11 @@ def build(
     )
     if as_json:
         print_json(status_facts(folder))
-    else:
-        show_waterfall(folder, console)
+        return
+    show_waterfall(folder, console)
+    if until == "shard":
+        going_on = f"webtext report {folder.uri}; webtext inspect {folder.uri}; webtext pretrain {file}"
+        console.print(f"go on with: {going_on}", markup=False, highlight=False, soft_wrap=True)
 
 
 app.command()(plan)
