@@ -41,8 +41,8 @@ from model.networks import Network, architecture_of, build_network, parse_config
 CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "optimizer", "tokenizer.json"
 BEST = "best"
 
-UNUSABLE_WEIGHTS = (SafetensorError, RuntimeError, OverflowError, ValueError)
-"""What is raised where weights are damaged, or not those that a network has."""
+UNUSABLE_WEIGHTS = (SafetensorError, RuntimeError, OverflowError, TypeError, ValueError)
+"""What is raised where weights are damaged, or not those that a network has, or its sizes no C integers."""
 
 _NAME = re.compile(r"step-(\d{8,})")
 _MOST_NAMED = 3  # folders that a message proposes

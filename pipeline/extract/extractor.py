@@ -152,7 +152,8 @@ class Extractor:
         self._end()
         return RunError(
             f"the extracting process ended with status {child.process.returncode}: "
-            f"{said[-1] if said else 'it said nothing'}. Is trafilatura installed whole?"
+            f"{said[-1] if said else 'it said nothing'}. Run the same command again, which goes on from what "
+            "is there; if it ends so once more, see whether trafilatura is installed whole."
         )
 
     def _end(self) -> None:
