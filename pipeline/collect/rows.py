@@ -48,8 +48,8 @@ def parse_row(line: bytes) -> Row | Reason:
     """The row that a line holds, or why it holds none; any bytes give an answer."""
     try:
         return _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # It is strict where Python is not: lone surrogates, NaN, the shape of a field.
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # It is strict where Python is not (lone surrogates, NaN, the shape of a field), and nests less deep.
         return _second_opinion(line)
 
 

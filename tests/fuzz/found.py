@@ -18,6 +18,7 @@ _NO_ARC = base64.b64decode(
 FOUND = (
     ("robots-txt", b"user-agent: *\nrequest-rate: 1/%s\n" % _DIGITS[:400]),
     ("warc-files", _NO_ARC),
+    ("dump-lines", b'{"title": ' + b"[" * 5_000),
     ("reddit-journals", b'{"listing":"a","last":true,"rows":[{}]}\n'),
     ("token-files", b"MMIDIDX\0\0"),
     ("tokenizer-files", _DIGITS),
