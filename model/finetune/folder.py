@@ -88,7 +88,7 @@ def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:
         task, length = document["task"], int(document["max_length"])
         classes, answers_none = tuple(map(str, document["classes"])), bool(document["answers_none"])
         facts = dict(document["files"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(
             f"{file} is damaged or no fine-tuned model's ({type(error).__name__}: {error});"
             " make one by webtext finetune"

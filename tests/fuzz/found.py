@@ -40,6 +40,11 @@ FOUND = (
     ),
     ("training-logs", b'{"step": 1}\n{]}\n{"step": 2}\n'),
     ("fine-tuned-descriptions", _DEEP),
+    (
+        "fine-tuned-descriptions",
+        b'{"architecture":"gpt2","config":{"vocab_size":9,"context":9,"layers":1,"width":4,"heads":1},"task":"classify",'
+        b'"max_length":1e999}',
+    ),
     ("torch-pickles", b"ccollections\nOrderedDict\nq\x00)Rq\x01tq\x02"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{]"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{}"),
