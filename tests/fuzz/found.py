@@ -4,6 +4,9 @@ import base64
 
 _DIGITS = b"9" * 5_000
 _DEEP = b"[" * 100_000
+_TINY = (
+    b'"architecture": "gpt2", "config": {"vocab_size": 9, "context": 9, "layers": 1, "width": 4, "heads": 1}'
+)
 # A file that begins as a packed ARC file does, in which warcio tells of a record before the file's beginning.
 _NO_ARC = base64.b64decode(
     "H4sIAAAAAAACAz2KwQrCMBAF7/mK/YE0Gw+t9SaeCh6K4AcsydMGQizJIvbvFRGZ28zcUkZECwfnpJMaiLsvtGM/cs8D73n0TIqX"
@@ -40,11 +43,7 @@ FOUND = (
     ),
     ("training-logs", b'{"step": 1}\n{]}\n{"step": 2}\n'),
     ("fine-tuned-descriptions", _DEEP),
-    (
-        "fine-tuned-descriptions",
-        b'{"architecture":"gpt2","config":{"vocab_size":9,"context":9,"layers":1,"width":4,"heads":1},"task":"classify",'
-        b'"max_length":1e999}',
-    ),
+    ("fine-tuned-descriptions", b'{%s, "task": "classify", "max_length": 1e999}' % _TINY),
     ("torch-pickles", b"ccollections\nOrderedDict\nq\x00)Rq\x01tq\x02"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{]"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{}"),
