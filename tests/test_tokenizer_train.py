@@ -289,3 +289,22 @@ def test_a_merge_is_sound_where_merging_its_bytes_comes_to_it(picks: list[tuple[
         else:
             with pytest.raises(TokenizerError, match="can never happen"):
                 Vocabulary((*merges, (left, right)))
+
+
+def test_the_trainers_reading_ends_with_ctrl_c() -> None:
+    """A thread that came back to an interpreter that is ending would abort the process."""
+    before = set(threading.enumerate())
+    others: set[threading.Thread] = set()
+
+    def endless() -> Iterator[str]:
+        others.update(set(threading.enumerate()) - before)
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield "a text"
+
+    with pytest.raises(KeyboardInterrupt):
+        train(endless(), 300)
+    assert others
+    for thread in others:
+        thread.join(10)
+        assert not thread.is_alive()

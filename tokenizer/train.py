@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -12,6 +12,8 @@ from tokenizer.alphabet import CHARACTERS, unspell
 from tokenizer.errors import TokenizerError
 from tokenizer.text import cut_long_words, well_formed
 from tokenizer.vocabulary import MAX_VOCAB_SIZE, MIN_VOCAB_SIZE, Vocabulary
+
+_READING_ENDS_S: Final = 5.0
 
 _TOO_MANY_BYTES: Final = 2**31
 """A pair occurs less often than its texts have bytes, and the trainer counts it in an i32."""
@@ -64,8 +66,9 @@ def train(
         initial_alphabet=list(CHARACTERS.values()),
         show_progress=False,
     )
-    read = _read(texts, on_progress or (lambda _num_bytes, _is_all: None))
-    _in_a_thread(lambda: learner.train_from_iterator(read, trainer))
+    stopped = Event()
+    read = _read(texts, on_progress or (lambda _num_bytes, _is_all: None), stopped)
+    _in_a_thread(lambda: learner.train_from_iterator(read, trainer), stopped)
 
     pairs = json.loads(learner.to_str())["model"]["merges"]
     vocabulary = Vocabulary(tuple((unspell(left), unspell(right)) for left, right in pairs))
@@ -78,10 +81,12 @@ def train(
     return vocabulary
 
 
-def _read(texts: Iterable[str], on_progress: Callable[[int, bool], None]) -> Iterator[str]:
-    """The texts as the trainer gets them, counted."""
+def _read(texts: Iterable[str], on_progress: Callable[[int, bool], None], stopped: Event) -> Iterator[str]:
+    """The texts as the trainer gets them, counted; InterruptedError once it is stopped."""
     num_bytes = 0
     for text in texts:
+        if stopped.is_set():
+            raise InterruptedError
         sound, size = _sound(text)
         num_bytes += size
         if num_bytes >= _TOO_MANY_BYTES:
@@ -105,21 +110,28 @@ def _sound(text: str) -> tuple[str, int]:
         return sound, len(sound.encode())
 
 
-def _in_a_thread(work: Callable[[], None]) -> None:
+def _in_a_thread(work: Callable[[], None], stopped: Event) -> None:
     """Do `work` in another thread and wait for it, so that Ctrl-C ends the wait.
 
-    The trainer runs for minutes without a look at signals, and they come to the main thread.
+    The trainer runs for minutes without a look at signals, and they come to the main thread. Its reading ends
+    with the wait: a thread that comes back to an interpreter that is ending would abort the process.
     """
     failures: list[BaseException] = []
+    ended = Event()  # and not join(): interrupted, that takes the thread for ended (Python 3.11)
 
     def do() -> None:
         try:
             work()
         except BaseException as error:
             failures.append(error)
+        ended.set()
 
-    worker = Thread(target=do, daemon=True)
-    worker.start()
-    worker.join()
+    Thread(target=do, daemon=True).start()
+    try:
+        ended.wait()
+    except BaseException:
+        stopped.set()
+        ended.wait(_READING_ENDS_S)
+        raise
     if failures:
         raise failures[0]
