@@ -331,7 +331,7 @@ def test_a_month_of_today_fits_a_terminal(run: Folder) -> None:
 
 def test_a_run_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no run here.*webtext build"):
-        read_status(Folder(str(tmp_path)))
+        read_status(Folder(str(tmp_path / "runs" / "none")))
 
 
 def test_a_damaged_manifest(tmp_path: Path) -> None:
