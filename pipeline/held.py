@@ -7,14 +7,11 @@ fingerprint of what the file was meant to be, after the file itself was mended: 
 import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import RunError
 from pipeline.runs import File, Folder, read_sidecar
-
-_CHUNK = 1 << 20
 
 # Files that were found as they were written, by this process: each is held once.
 _WHOLE: set[tuple[str, File]] = set()
@@ -52,17 +49,10 @@ def _hold(folder: HeldFolder, name: str) -> None:
     if file is None or (folder.address, file) in _WHOLE:
         return
     with Folder.open(folder, name) as stream:
-        if _sha256(stream) != file.sha256:
+        if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
             raise RunError(
                 f"{folder.uri}/{name}: its bytes have changed since they were written (another SHA-256); "
                 "delete it, and run the same `webtext build`: what is whole stays. `webtext verify` names "
                 "every such file."
             )
     _WHOLE.add((folder.address, file))
-
-
-def _sha256(stream: Any) -> str:
-    digest = hashlib.sha256()
-    while chunk := stream.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
