@@ -291,17 +291,26 @@ def test_a_merge_is_sound_where_merging_its_bytes_comes_to_it(picks: list[tuple[
                 Vocabulary((*merges, (left, right)))
 
 
-def test_the_trainers_reading_ends_with_ctrl_c() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_trainers_reading_ends_with_ctrl_c(*, at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that came back to an interpreter that is ending would abort the process."""
     before = set(threading.enumerate())
     others: set[threading.Thread] = set()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
 
     def endless() -> Iterator[str]:
         others.update(set(threading.enumerate()) - before)
-        os.kill(os.getpid(), signal.SIGINT)
+        if not at_once:
+            os.kill(os.getpid(), signal.SIGINT)
         while True:
             yield "a text"
 
+    if at_once:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(endless(), 300)
     assert others

@@ -126,8 +126,8 @@ def _in_a_thread(work: Callable[[], None], stopped: Event) -> None:
             failures.append(error)
         ended.set()
 
-    Thread(target=do, daemon=True).start()
     try:
+        Thread(target=do, daemon=True).start()  # in here, since Ctrl-C may come as soon as the thread runs
         ended.wait()
     except BaseException:
         stopped.set()
