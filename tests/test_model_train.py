@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -136,6 +138,32 @@ def test_other_settings_do_not_resume(run: Path, tmp_path: Path, changed: dict[s
     pretrain(run, *settings("gpt2", steps=1), tmp_path)
     with pytest.raises(ModelError, match=f"trained with another {named}.*train.dir"):
         pretrain(run, *settings("gpt2", steps=2, **changed), tmp_path)
+
+
+HOLD = """
+import sys, time, torch
+from pathlib import Path
+from model.training.processes import Processes
+from model.training.saving import CheckpointWriter
+writer = CheckpointWriter(Path(sys.argv[1]), b"", 1, Processes(torch.device("cpu")))
+print("at work", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_second_training_is_kept_out_until_the_first_has_ended(run: Path, tmp_path: Path) -> None:
+    model, train = settings("gpt2", steps=1)
+    draft = tmp_path / ".step-00000001.draft"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"at work\n"
+        draft.mkdir()
+        with pytest.raises(ModelError, match=r"another training is at work in .*: wait for it, or set"):
+            pretrain(run, model, train, tmp_path)
+        assert draft.exists(), "it is the other's"
+        other.kill()
+    assert pretrain(run, model, train, tmp_path).step == 1
+    assert not draft.exists()
 
 
 def test_a_time_limit_ends_with_a_checkpoint(run: Path, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ Training stands still only while tensors are copied to the CPU's memory. A threa
 all processes at once where there are several; the first one does the rest, and renames last.
 """
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -37,15 +40,20 @@ from model.networks import Network
 from model.training.processes import Processes
 from model.training.state_reader import read_tensors, tensors_in
 
+_LOCK = ".lock"
+
 
 class CheckpointWriter:
-    """Writes checkpoints into a folder in the background, one at a time.
+    """Writes checkpoints into a folder in the background, one at a time, and keeps other writers out of it.
 
     Args:
         directory: The folder; what a killed run left unfinished in it is deleted.
         tokenizer_json: The tokenizer, to go with each.
         keep: Newest checkpoints that are kept, beside the best one.
         processes: Who else holds parts of what is written.
+
+    Raises:
+        ModelError: Another process writes checkpoints into the folder.
     """
 
     def __init__(self, directory: Path, tokenizer_json: bytes, keep: int, processes: Processes) -> None:
@@ -55,7 +63,9 @@ class CheckpointWriter:
         self._processes = processes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._lock: int | None = None
         if processes.is_first:
+            self._lock = _lock(directory)
             for draft in directory.glob(".step-*.draft"):
                 shutil.rmtree(draft)
 
@@ -85,8 +95,11 @@ class CheckpointWriter:
         self._processes.wait()
 
     def close(self) -> None:
-        """Ends the thread, after what it is writing, come what may of that."""
+        """Ends the thread, after what it is writing, come what may of that; others may write then."""
         self._thread.shutdown()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _write(
         self,
@@ -111,6 +124,22 @@ class CheckpointWriter:
         draft.rename(path)
         flush(self._directory)
         _delete_old(self._directory, path, self._keep)
+
+
+def _lock(directory: Path) -> int:
+    """Locks a folder; the lock goes with the descriptor or its process, and children do not inherit it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            os.close(descriptor)
+            raise ModelError(
+                f"another training is at work in {directory}: wait for it, or set another train.dir"
+            ) from error
+        # Some clusters' file systems have no locks; training must be possible there.
+    return descriptor
 
 
 def save_checkpoint(
