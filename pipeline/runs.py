@@ -198,7 +198,12 @@ class Manifest:
 def _open_filesystem(address: str) -> tuple[pyarrow.fs.FileSystem, str]:
     if "://" in address:
         return open_filesystem(address)
-    return pyarrow.fs.LocalFileSystem(), str(Path(address).absolute())
+    path = str(Path(address).absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{path}: Arrow opens no path that is not UTF-8; rename the folder.") from error
+    return pyarrow.fs.LocalFileSystem(), path
 
 
 @dataclass(frozen=True, slots=True)

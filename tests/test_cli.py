@@ -142,6 +142,16 @@ def test_bad_input_ends_with_status_2_and_no_trace(
 
 
 @pytest.mark.parametrize(
+    ("name", "shown"), [(b"\x1b]0;title\x07.toml", "␛]0;title␇.toml"), (b"\xff.toml", "\\udcff.toml")]
+)
+def test_an_error_quotes_what_no_terminal_should_act_on(tmp_path: Path, name: bytes, shown: str) -> None:
+    answer = webtext("build", os.fsdecode(name), cwd=tmp_path)
+    assert answer.returncode == 2
+    assert shown in answer.stderr
+    assert "\x1b" not in answer.stderr
+
+
+@pytest.mark.parametrize(
     ("option", "message"),
     [
         ("--runner=NoSuchRunner", "Unexpected pipeline runner: NoSuchRunner"),

@@ -1,6 +1,7 @@
 """Parts, sidecars and manifests: whole or not there."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_a_folder_may_be_a_uri(tmp_path: Path) -> None:
     assert folder.read_table("part-00000.parquet").num_rows == 3
     folder.remove(["part-00000.json", "was-never-there"])
     assert "part-00000.json" not in folder.sizes()
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    with pytest.raises(InputError, match="not UTF-8; rename the folder"):
+        Folder(str(folder)).is_local()
 
 
 def test_a_damaged_table_is_named(run: Folder) -> None:

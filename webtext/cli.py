@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from model.errors import ModelError
 from pipeline.errors import InputError, RunError, refusal
+from pipeline.plain_table import visible
 from tokenizer.errors import TokenizerError
 from webtext.evaluating import evaluate
 from webtext.finetuning import finetune
@@ -109,7 +110,9 @@ def main() -> NoReturn:
 
 
 def _fail(error: Exception | str, status: int) -> NoReturn:
-    errors.print(f"[bold red]error:[/] {escape(without_credentials(str(error)))}")
+    # What others wrote may be quoted in it, and is not to act on the terminal.
+    said = "\n".join(map(visible, without_credentials(str(error)).split("\n")))
+    errors.print(f"[bold red]error:[/] {escape(said)}")
     sys.exit(status)
 
 
