@@ -174,7 +174,7 @@ def check_options(options: Sequence[str], run: Folder) -> None:
             )
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):  # its whole help
             parsed = PipelineOptions(list(options))
             known = parsed.get_all_options()
     except SystemExit:  # argparse's
@@ -238,13 +238,30 @@ def _runner(options: PipelineOptions) -> FnApiRunner | None:
     return FnApiRunner(default_environment=environment)
 
 
+class _DeathError(KeyboardInterrupt):
+    """In the main thread: a worker process has died. Beam lets it through, as it does a Ctrl-C."""
+
+
+# A signal wakes the main thread, which waits for a lock. Shells have what they start with & ignore SIGINT;
+# this one nobody does, and where it comes too late, it does nothing.
+_WAKING = signal.SIGURG
+
+_INTERRUPTED = str(int(-signal.SIGINT))  # the status of a process that SIGINT has ended
+
+
 @contextlib.contextmanager
 def _deaths_noticed(job: Job) -> Iterator[None]:
     """Has the death of a worker process end the run: the local runner waits for its answer for ever.
 
+    A worker that SIGINT has ended was interrupted, and so is the run: a terminal's Ctrl-C reaches all.
+
     Raises:
         RunError: One has died, of a want of memory for example.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    main = threading.get_ident()
     died: list[str] = []
     before = threading.excepthook
 
@@ -255,28 +272,34 @@ def _deaths_noticed(job: Job) -> Iterator[None]:
             before(what)
             return
         died.append(str(what.exc_value).rpartition(" ")[2])
-        main = threading.main_thread().ident
-        if main is not None:
-            signal.pthread_kill(main, signal.SIGINT)  # a real one: it wakes who waits for a lock
+        signal.pthread_kill(main, _WAKING)
+
+    def wake(*_: object) -> None:
+        # Where it is on its way out already, it is not to be torn from its cleaning up.
+        if died and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            raise KeyboardInterrupt if died[0] == _INTERRUPTED else _DeathError
 
     threading.excepthook = notice
+    woken_before = signal.signal(_WAKING, wake)
     try:
         yield
-    except KeyboardInterrupt:
-        if not died:
-            raise
+    except _DeathError:
         raise RunError(
             f"{job.stage.name} stopped: a worker process was ended by something else (status {died[0]}; -9 "
             "often is the system's, for want of memory). Run the same command again: it goes on from what is "
             "there."
         ) from None
     finally:
+        signal.signal(_WAKING, woken_before)
         if not died:
             threading.excepthook = before
 
 
 _QUIET_WORKER = """
-import ctypes, logging, signal, sys
+import signal
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no trace: the build tells of a Ctrl-C
+import ctypes, logging, sys
 prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's
 if prctl:
     prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no build leaves a worker behind, however it ends

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.drill.process import Ended
-from tests.drill.words import complaints
+from tests.drill.words import complaints, not_stopped
 
 SHORT = {"seed": "11", "pages": "80", "kills": "1", "others": "2", "network": "1"}
 
@@ -52,3 +52,7 @@ def test_the_rule_of_how_a_build_may_end_has_teeth(status: int, said: str) -> No
 )
 def test_and_lets_pass_what_is_right(status: int, said: str) -> None:
     assert not complaints(Ended(status, said))
+
+
+def test_a_ctrl_c_stops_and_nothing_else() -> None:
+    assert [status for status in (0, 1, 2, 130, -2, -9) if not not_stopped(Ended(status, ""))] == [130, -2]

@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pytest
 
-from pipeline.beam import DoParts, run
+from pipeline.beam import DoParts, _deaths_noticed, run
 from pipeline.config import LinkSettings
 from pipeline.errors import RunError
 from pipeline.runs import Folder
@@ -111,27 +112,97 @@ def die(_job: Job, _part: Planned) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-DYING = """
+def interrupt_all(_job: Job, _part: Planned) -> None:
+    os.killpg(0, signal.SIGINT)
+
+
+def interrupt_itself(_job: Job, _part: Planned) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+RUNNING = """
 import sys
 from pathlib import Path
-from test_pipeline_beam import PROCESSES, die, run_work
-run_work(die, Path(sys.argv[1]), PROCESSES)
+import test_pipeline_beam
+work = getattr(test_pipeline_beam, sys.argv[1])
+test_pipeline_beam.run_work(work, Path(sys.argv[2]), test_pipeline_beam.PROCESSES)
 """
 
 
-def test_a_worker_process_that_is_killed_ends_the_run(tmp_path: Path) -> None:
-    """As the system does where memory is short; the runner itself would wait for ever."""
+def run_apart(work: Callable[[Job, Planned], None], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs work in worker processes, from a process that leads a group of its own."""
     tests = Path(__file__).parent
-    answer = subprocess.run(
-        [sys.executable, "-c", DYING, str(tmp_path / "run")],
+    return subprocess.run(
+        [sys.executable, "-c", RUNNING, work.__name__, str(folder)],
         cwd=tests.parent,
         env={**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}"},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
+        start_new_session=True,
     )
+
+
+def test_a_worker_process_that_is_killed_ends_the_run(tmp_path: Path) -> None:
+    """As the system does where memory is short; the runner itself would wait for ever."""
+    answer = run_apart(die, tmp_path / "run")
     assert answer.returncode == 1
     assert "RunError: link stopped: a worker process was ended" in answer.stderr
     assert "status -9" in answer.stderr
     assert "Exception in thread" not in answer.stderr
+
+
+@pytest.mark.parametrize("work", [interrupt_all, interrupt_itself])
+def test_a_ctrl_c_that_reaches_worker_processes_is_one(
+    tmp_path: Path, work: Callable[[Job, Planned], None]
+) -> None:
+    """A terminal's reaches all of a build; for a worker that it has ended alone, nobody waits."""
+    answer = run_apart(work, tmp_path / "run")
+    assert answer.returncode == -signal.SIGINT, answer.stderr
+    assert answer.stderr.count("Traceback") == 1, answer.stderr  # the process's own, of its end
+    assert answer.stderr.endswith("\nKeyboardInterrupt\n")
+
+
+def end(status: int) -> None:
+    raise RuntimeError(f"Worker subprocess exited with return code {status}")
+
+
+def test_a_death_is_noticed_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As it is of what a script's shell has started with &."""
+    job = Job(BY_NAME["link"], Folder(str(tmp_path)), LinkSettings(), {})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(RunError, match=r"link stopped: a worker process was ended.*status -9"):
+            wait_while(job, lambda: end(-9))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def wait_while(job: Job, work: Callable[[], None]) -> None:
+    """Waits for an answer, as the runner does, that does not come."""
+    with _deaths_noticed(job):
+        threading.Thread(target=work).start()
+        threading.Event().wait(60)
+
+
+@pytest.mark.parametrize("status", [-2, 1])
+def test_a_worker_that_ends_while_a_ctrl_c_is_cleaned_up_after_breaks_nothing_off(
+    tmp_path: Path, status: int
+) -> None:
+    job = Job(BY_NAME["link"], Folder(str(tmp_path)), LinkSettings(), {})
+    cleaned: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        clean_up(job, threading.Thread(target=end, args=[status]), cleaned)
+    assert cleaned
+
+
+def clean_up(job: Job, worker: threading.Thread, cleaned: list[bool]) -> None:
+    with _deaths_noticed(job):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            worker.start()
+            worker.join()
+            cleaned.append(True)

@@ -49,8 +49,9 @@ def test_runners_that_cannot_are_refused_by_name(run: Folder, runner: str, reaso
     assert reason in message
 
 
-def test_options_that_ask_for_help_build_nothing(run: Folder) -> None:
+def test_options_that_ask_for_help_build_nothing(run: Folder, capsys: pytest.CaptureFixture[str]) -> None:
     assert "they ask for help" in refusal(["--help"], run)
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("runner", ["FnApiRunner", "PrismRunner", "FlinkRunner"])

@@ -12,6 +12,7 @@ from tests.drill.disk import read_only
 from tests.drill.process import Ended, Limits, Moment
 from tests.drill.scene import SETTINGS, Scene
 from tests.drill.web import Mode
+from tests.drill.words import not_stopped
 
 _FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 _ORPHANS_END_S = 20.0
@@ -82,12 +83,13 @@ def terminate(scene: Scene, moment: Moment) -> Tried:
 
 
 def interrupt(scene: Scene, moment: Moment) -> Tried:
-    """Ctrl-C: SIGINT to the whole group."""
+    """Ctrl-C: SIGINT to the whole group, of which nothing fails."""
     command = scene.start(moment)
     struck = scene.reach(command, moment)
     if struck:
         command.signal_all(signal.SIGINT)
-    return Tried(struck, command.wait())
+    ended = command.wait()
+    return Tried(struck, ended, not_stopped(ended) if struck else ())
 
 
 def second_build(scene: Scene, moment: Moment) -> Tried:

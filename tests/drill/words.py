@@ -27,6 +27,13 @@ def ending(ended: Ended) -> str:
     return f"by {signal.Signals(-ended.status).name}" if ended.status < 0 else f"with status {ended.status}"
 
 
+def not_stopped(ended: Ended) -> tuple[str, ...]:
+    """What is against a command that ended otherwise than stopped, though a Ctrl-C has struck it."""
+    if ended.status in {130, -signal.SIGINT}:
+        return ()
+    return (f"after a Ctrl-C it ended {ending(ended)}: {ended.said.strip()[-700:]}",)
+
+
 def complaints(ended: Ended) -> list[str]:
     """What is against the rule in how a command ended: empty where nothing is."""
     found = []
