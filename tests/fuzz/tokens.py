@@ -11,7 +11,7 @@ from pipeline.filter.c4 import C4_LINES
 from pipeline.filter.grams import find_words, hash_grams
 from pipeline.filter.language import load_detector
 from pipeline.filter.measure import Document, Tools, measure
-from pipeline.filter.pii import mask
+from pipeline.filter.pii import KINDS, mask
 from pipeline.shard.sentences import sentence_ends
 from pipeline.shard.token_forms import find_tokens
 from tests.fuzz.target import Target, as_text, file_of
@@ -95,9 +95,8 @@ def texts(data: bytes) -> bool:
     text = well_formed(as_text(data))
     document = Document("https://example.com/", "https://example.com/", None, text)
     assert measure(document, _tools())
-    masked, found = mask(text, ("emails", "ips", "phones", "cards"))
-    assert masked.encode() or not text
-    assert found is not None
+    masked, _ = mask(text, KINDS)
+    assert mask(masked, KINDS)[0] == masked
     assert are_alike(sketch(text), sketch(text))
     list(hash_grams([text], (8,)))
     find_words(text)
