@@ -1,25 +1,18 @@
-"""The demo as people run it, small; and a build over its web that is killed again and again."""
+"""The demo as people run it, small."""
 
-import hashlib
+import io
 import json
-import os
-import random
 import re
-import shutil
-import signal
-import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.command import start_build, webtext
-from webtext.demo.dump import write_dump
-from webtext.demo.run import demo_settings
-from webtext.demo.server import Server, serve
-from webtext.demo.site import build_site
-from webtext.settings import render
+from tests.command import webtext
+from webtext.demo import run as demo_run
+from webtext.demo.dump import FILE_NAME, write_dump
+from webtext.demo.run import run_demo
+from webtext.demo.site import MIN_PAGES, build_site
 
 NUM_PAGES = 120
 
@@ -99,16 +92,18 @@ def test_pretrain_goes_on_from_the_checkpoint(demo: tuple[Path, str]) -> None:
     assert len(steps) > done
 
 
-def test_another_web_begins_anew(demo: tuple[Path, str], tmp_path: Path) -> None:
-    folder, _ = demo
-    shutil.copytree(folder, tmp_path / "d")
-    arguments = ("demo", "--dir", "d", "--minutes", "0.02", "--pages")
-    again = webtext(*arguments, str(NUM_PAGES), cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert "another web" not in again.stdout
-    other = webtext(*arguments, str(NUM_PAGES + 10), cwd=tmp_path)
-    assert other.returncode == 0, other.stderr
-    assert "another web" in other.stdout
+@pytest.mark.parametrize(("num_pages", "is_another"), [(MIN_PAGES, False), (MIN_PAGES + 1, True)])
+def test_another_web_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_pages: int, is_another: bool
+) -> None:
+    for step in ("_build", "_train", "_conclude"):  # what is done in the run has tests above
+        monkeypatch.setattr(demo_run, step, lambda *_: None)
+    write_dump(build_site(MIN_PAGES), tmp_path / FILE_NAME)
+    (tmp_path / "run" / "links").mkdir(parents=True)
+    said = io.StringIO()
+    run_demo(tmp_path, num_pages=num_pages, minutes=1, console=Console(file=said, width=200))
+    assert ("another web" in said.getvalue()) is is_another
+    assert (tmp_path / "run").exists() is not is_another
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
@@ -117,60 +112,3 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     answer = webtext("demo", "--dir", "d", cwd=tmp_path)
     assert answer.returncode == 2
     assert "something else than a demo" in answer.stderr
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path]]:
-    """The demo's web, and a folder with its dump."""
-    folder = tmp_path_factory.mktemp("web")
-    site = build_site(NUM_PAGES)
-    write_dump(site, folder / "RS_2019-06.zst")
-    with serve(site) as server:
-        yield server, folder
-
-
-def write_settings(server: Server, folder: Path) -> None:
-    settings = demo_settings(server.resolve)
-    link = settings.link.model_copy(update={"submissions_per_part": 30})
-    tokenizer = settings.tokenizer.model_copy(update={"vocab_size": 1000})
-    settings = settings.model_copy(update={"link": link, "tokenizer": tokenizer})
-    text = render(settings).replace('dumps = ["', f'dumps = ["{folder.parent}/')
-    (folder / "webtext.toml").write_text(text)
-
-
-def shards(folder: Path) -> dict[str, str]:
-    files = (folder / "run" / "shards").glob("[tv]*")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def test_a_crawl_that_is_killed_gives_the_same_shards_and_fetches_no_finished_part_again(
-    web: tuple[Server, Path],
-) -> None:
-    server, folder = web
-    undisturbed, killed = folder / "undisturbed", folder / "killed"
-    for one in (undisturbed, killed):
-        one.mkdir()
-        write_settings(server, one)
-    assert webtext("build", "webtext.toml", cwd=undisturbed).returncode == 0
-    before = Counter((one.host, one.path) for one in server.accesses())
-    moments = random.Random(1)
-    pages = killed / "run" / "pages"
-    finished: dict[str, bytes] = {}
-    num_killed = 0
-    for _ in range(6):
-        process = start_build(killed)
-        time.sleep(moments.uniform(2.0, 7.0))
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            num_killed += 1
-        process.wait()
-        for name, data in finished.items():
-            assert (pages / name).read_bytes() == data, "a finished part is left as it is"
-        finished |= {path.name: path.read_bytes() for path in pages.glob("part-*.json")}
-    assert num_killed
-    assert webtext("build", "webtext.toml", cwd=killed).returncode == 0
-    assert shards(killed) == shards(undisturbed)
-    assert webtext("verify", "run", cwd=killed).returncode == 0
-    after = Counter((one.host, one.path) for one in server.accesses()) - before
-    for page, times in after.items():
-        assert times <= (num_killed + 1) * before[page], f"{page}: once more a kill at the most"
