@@ -1,9 +1,9 @@
 """Names that come from others' files lead nowhere else: archives, indexes, manifests, intents."""
 
-import contextlib
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,22 +96,26 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, leads_to: str = "") -> tarfi
     return found
 
 
+# What is in an archive, and the one file that is made of it, if any is.
 ENTRIES = [
-    entry("flink/deps/lib/good.jar"),
-    entry("flink/deps/bin/good.jar"),
-    entry("flink/deps/lib/notes.txt"),
-    entry("alone.jar"),
-    entry("../../victim/kept.jar"),
-    entry("lib/../../victim/kept.jar"),
-    entry("{outside}/victim/kept.jar"),
-    entry("{outside}/victim/lib/absolute.jar"),
-    entry("../lib/above.jar"),
-    entry("lib", tarfile.SYMTYPE, "{outside}/victim"),
+    (entry("flink/deps/lib/good.jar"), "lib/good.jar"),
+    (entry("flink/deps/bin/good.jar"), "bin/good.jar"),
+    (entry("flink/deps/lib/notes.txt"), None),
+    (entry("alone.jar"), None),
+    (entry("../../victim/kept.jar"), None),
+    (entry("lib/../../victim/kept.jar"), None),
+    (entry("{outside}/victim/kept.jar"), None),
+    (entry("{outside}/victim/lib/absolute.jar"), "lib/absolute.jar"),
+    (entry("../lib/above.jar"), "lib/above.jar"),
+    (entry("lib", tarfile.SYMTYPE, "{outside}/victim"), None),
+    (entry("flink/lib/fifo.jar", tarfile.FIFOTYPE), None),
+    (entry("flink/lib/device.jar", tarfile.CHRTYPE), None),
+    (entry("flink/lib/folder.jar", tarfile.DIRTYPE), None),
+]
+# These lead to nothing in the archive, which ends the unpacking.
+LINKS = [
     entry("flink/lib/linked.jar", tarfile.SYMTYPE, "{outside}/victim/kept.jar"),
     entry("flink/lib/hard.jar", tarfile.LNKTYPE, "{outside}/victim/kept.jar"),
-    entry("flink/lib/fifo.jar", tarfile.FIFOTYPE),
-    entry("flink/lib/device.jar", tarfile.CHRTYPE),
-    entry("flink/lib/folder.jar", tarfile.DIRTYPE),
 ]
 
 
@@ -129,26 +133,47 @@ def pip_brings(entries: Sequence[tarfile.TarInfo], outside: Path) -> Callable[[S
     return run
 
 
-def test_flinks_archive_writes_its_jars_alone(
+@pytest.fixture
+def unpacked(
     tmp_path: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for number, entries in enumerate([ENTRIES, *([one] for one in ENTRIES)]):
+) -> Callable[..., dict[str, bytes]]:
+    """Gives the files that an archive of some entries is unpacked to, beside which nothing may change."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(packages, "cache", lambda: cache)
+
+    def unpack(*entries: tarfile.TarInfo) -> dict[str, bytes]:
+        folder = Path(tempfile.mkdtemp(dir=cache))
         monkeypatch.setattr(packages, "_run", pip_brings(entries, tmp_path))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(packages, "cache", lambda: tmp_path / "cache" / "webtext" / "flink")
-            (tmp_path / "cache" / "webtext" / "flink").mkdir(parents=True, exist_ok=True)
-            folder = tmp_path / "cache" / "webtext" / "flink" / f"flink-{number}"
-            folder.mkdir()
-            with contextlib.suppress(KeyError):  # of a link that leads to nothing in the archive
-                packages._fetch_flink(folder)
-        assert files_in(victim) == {"kept.jar": b"kept"}
-        names = set(files_in(folder))
-        assert names <= {
-            f"{place}/{name}.jar" for place in ("lib", "bin") for name in ("good", "absolute", "above")
-        }
-    outside = {one.name for one in tmp_path.iterdir()}
-    assert outside == {"cache", "victim"}
+        try:
+            packages._fetch_flink(folder)
+        finally:
+            assert files_in(victim) == {"kept.jar": b"kept"}
+            assert {one.name for one in tmp_path.iterdir()} == {"cache", "victim"}
+            assert list(cache.iterdir()) == [folder]
+        return files_in(folder)
+
+    return unpack
+
+
+@pytest.mark.parametrize(("one", "made"), ENTRIES)
+def test_flinks_archive_writes_its_jars_alone(
+    unpacked: Callable[..., dict[str, bytes]], one: tarfile.TarInfo, made: str | None
+) -> None:
+    assert unpacked(one) == ({made: b"changed"} if made else {})
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_links_in_flinks_archive_lead_nowhere(
+    unpacked: Callable[..., dict[str, bytes]], link: tarfile.TarInfo
+) -> None:
+    with pytest.raises(KeyError):
+        unpacked(link)
+
+
+def test_entries_of_flinks_archive_do_not_help_each_other(unpacked: Callable[..., dict[str, bytes]]) -> None:
+    made = {name: b"changed" for _, name in ENTRIES if name}
+    assert unpacked(*(one for one, _ in ENTRIES)) == made
 
 
 def test_archives_of_files_are_opened_in_these_places_only() -> None:
