@@ -22,6 +22,7 @@ from pipeline.remove.check import find_remains
 from pipeline.remove.removal import refuse_while_pending
 from pipeline.remove.tombstones import PENDING, REMOVED
 from pipeline.runs import Counts, Folder, PartWriter, finished
+from pipeline.seal import seal
 from pipeline.status import require_run
 from pipeline.verify import verify
 from tests import s3_server
@@ -211,7 +212,7 @@ def test_no_bucket_no_run(server: Server) -> None:
 
 
 def test_what_to_run_tells_where_the_store_is(folder: Folder) -> None:
-    (folder / "removed").write("pending.json", b"{}")
+    (folder / "removed").write("pending.json", seal({"moves": {}, "gone": {}, "told": {}}))
     command = rf"webtext remove '{folder.uri}\?endpoint_override=[\d.:]+&scheme=http' --resume"
     with pytest.raises(InputError, match=command):
         refuse_while_pending(folder)

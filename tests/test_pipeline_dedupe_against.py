@@ -14,7 +14,7 @@ import pytest
 from pipeline.config import DedupeSettings
 from pipeline.dedupe.signatures import sign_table
 from pipeline.errors import InputError
-from pipeline.remove.tombstones import REMOVED, TOMBSTONES
+from pipeline.remove.tombstones import REMOVED, TOMBSTONES, encode_told
 from pipeline.runs import Folder, Manifest
 from pipeline.stages import BY_NAME, Job, execute
 from tests.document_parts import EARLY, LATE, document, table, write_parts
@@ -213,8 +213,9 @@ def _bury(run: Folder, signed: pa.Table, near_duplicates: list[bool]) -> None:
         "num_perm": [128] * num,
     }
     tombstones = pa.table([columns[name] for name in TOMBSTONES.names], schema=TOMBSTONES)
-    (run / REMOVED).filesystem.create_dir((run / REMOVED).path())
-    pq.write_table(tombstones, (run / REMOVED).path("removal-00001.parquet"))
+    with (run / REMOVED).writing("removal-00001.parquet") as sink:
+        pq.write_table(tombstones, sink)
+    (run / REMOVED).write("removal-00001.json", encode_told({"tombstones": sink.sha256()}))
 
 
 def test_known_documents_come_before_all_others(june: Folder, tmp_path: Path) -> None:

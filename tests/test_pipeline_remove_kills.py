@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from pipeline.errors import InputError, RunError
 from pipeline.records import Reason
 from pipeline.remove import staged
 from pipeline.remove.request import Kind
-from pipeline.remove.staged import pending
+from pipeline.remove.staged import begin, pending, staging
+from pipeline.remove.tombstones import PENDING, REMOVED
 from pipeline.runs import Folder
+from pipeline.seal import seal
 from pipeline.verify import verify
 from tests.command import webtext
 from tests.removal_run import NEAR, copy_run, remove_in
+from tests.resealed import resealed
 from webtext.build import build, resume_removal, retry
 from webtext.settings import load
 
@@ -144,6 +148,26 @@ def test_what_was_removed_must_be_known(small_built: Path, tmp_path: Path, end: 
     assert "put it back" in str(problem)
     with pytest.raises(RunError, match="put it back from a copy"):
         build(load(tmp_path / "copy" / "webtext.toml"), run, watch=quietly, on_stage=lambda _: None)
+
+
+def test_what_was_begun_is_carried_out_as_it_was_meant_or_not_at_all(run: Folder) -> None:
+    """A name with another bit in it leads to no new file, and all new files go in the end."""
+    new = staging(run)
+    (new / "links").write("part-00000.parquet", b"new")
+    intent = begin(new, {"report": ["index.html"]}, {"links": []})
+    assert pending(run) == intent
+    data = (run / REMOVED).read(PENDING)
+    assert seal(intent) == data
+    for at in range(len(data)):
+        flipped = bytearray(data)
+        flipped[at] ^= 1
+        (run / REMOVED).write(PENDING, bytes(flipped))
+        with pytest.raises(RunError, match=r"cannot be read .*: put it back from a copy"):
+            pending(run)
+    for key in intent:
+        (run / REMOVED).write(PENDING, resealed(data, methodcaller("pop", key)))
+        with pytest.raises(RunError, match=f"it has no {key}"):
+            pending(run)
 
 
 def test_there_is_nothing_to_go_on_with(small_built: Path, tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pipeline.config import DedupeSettings
+from pipeline.errors import RunError
 from pipeline.hosts import domain_hash, registrable_domain
 from pipeline.link.opt_out import OptOuts
+from pipeline.remove.check import find_damage
 from pipeline.remove.tombstones import (
     REMOVED,
     TOMBSTONES,
@@ -19,11 +22,14 @@ from pipeline.remove.tombstones import (
     encode_entries,
     next_name,
     read_removed,
+    read_tombstones,
     removed_digest,
     removed_signatures,
     url_hash,
 )
 from pipeline.runs import Folder
+from pipeline.seal import seal
+from tests.resealed import resealed
 
 SETTINGS = DedupeSettings(num_perm=16)
 
@@ -45,7 +51,7 @@ def write(run: Folder, rows: Sequence[dict[str, object]], **entries: Sequence[ob
     with (run / REMOVED).writing(f"{name}.parquet") as sink:
         pq.write_table(pa.Table.from_pylist(list(rows), TOMBSTONES), sink)
     told = {"keys": [], "domains": [], "submissions": [], **entries}
-    (run / REMOVED).write(f"{name}.json", json.dumps({"entries": told}).encode())
+    (run / REMOVED).write(f"{name}.json", seal({"entries": told, "tombstones": sink.sha256()}))
 
 
 def test_of_a_run_that_was_left_alone_there_is_nothing(run: Folder) -> None:
@@ -107,3 +113,55 @@ def test_entries_are_told_by_their_hashes(run: Folder) -> None:
     assert removed.covers(b"k" * 16, "")
     assert removed.covers(bytes(16), "https://a.example/")
     assert not removed.covers(bytes(16), "https://b.example/")
+
+
+@pytest.mark.parametrize("end", ["parquet", "json"])
+def test_of_what_was_removed_no_bit_may_be_another(run: Folder, end: str) -> None:
+    """Else it would be refused no longer, and nobody would be told."""
+    known = [url_hash("https://a.example/")]
+    entries = encode_entries([b"k" * 16], ["a.example"], ["abc"])
+    write(run, [tombstone("ab" * 16, bytes(64), url_hashes=known)], **entries)
+    name = f"removal-00001.{end}"
+    data = (run / REMOVED).read(name)
+    for at in range(0, len(data), 1 if end == "json" else 23):
+        flipped = bytearray(data)
+        flipped[at] ^= 1
+        (run / REMOVED).write(name, bytes(flipped))
+        for read in (read_removed, read_tombstones, lambda run: removed_signatures(run, SETTINGS)):
+            with pytest.raises(RunError, match=rf"{name} cannot be read .*: put it back from a copy"):
+                read(run)
+        assert [where for where, _, _ in find_damage(run)] == [f"{run.uri}/{REMOVED}/{name}"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"keys": ["no hex"]},
+        {"keys": [7]},
+        {"domains": [["no hex", None]]},
+        {"domains": [["00"]]},
+        {"submissions": None},
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_told_in_words(run: Folder, entries: dict[str, object]) -> None:
+    write(run, [])
+    name = "removal-00001.json"
+    folder = run / REMOVED
+    folder.write(name, resealed(folder.read(name), lambda told: told["entries"].update(entries)))
+    with pytest.raises(RunError, match=rf"{name} cannot be read"):
+        read_removed(run)
+    folder.write(name, resealed(folder.read(name), lambda told: told.pop("tombstones")))
+    with pytest.raises(RunError, match=r"removal-00001\.parquet cannot be read"):
+        read_tombstones(run)
+
+
+def test_a_table_that_is_none_of_tombstones_is_told_in_words(run: Folder) -> None:
+    write(run, [])
+    with (run / REMOVED).writing("removal-00001.parquet") as sink:
+        pq.write_table(pa.table({"id": [7]}), sink)
+    told = resealed(
+        (run / REMOVED).read("removal-00001.json"), lambda told: told.update(tombstones=sink.sha256())
+    )
+    (run / REMOVED).write("removal-00001.json", told)
+    with pytest.raises(RunError, match=r"removal-00001\.parquet cannot be read"):
+        read_removed(run)

@@ -1,6 +1,5 @@
 """A removal from its request to its end: found, made ready beside the run, then put in its place."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -23,7 +22,14 @@ from pipeline.remove.request import Kind, Request, read_request
 from pipeline.remove.rewrite import Gone
 from pipeline.remove.staged import StagedFolder, begin, carry_out, pending, staging, unstage
 from pipeline.remove.targets import ASKED, Targets, find_targets
-from pipeline.remove.tombstones import REMOVED, RemovedDomain, encode_entries, next_name, read_removed
+from pipeline.remove.tombstones import (
+    REMOVED,
+    RemovedDomain,
+    encode_entries,
+    encode_told,
+    next_name,
+    read_removed,
+)
 from pipeline.report.files import FILES, PAGES
 from pipeline.runs import MANIFEST, Folder, Part
 from pipeline.stages import BY_NAME, STAGES, Job
@@ -182,7 +188,7 @@ def _make_ready(
     entries = encode_entries(targets.keys, request.domains, request.submissions)
     told = {"format": _FORMAT, "kind": str(request.kind), "entries": entries, "tombstones": sink.sha256()}
     # link reads from it what it has to refuse; which files are rewritten is known only afterwards.
-    (staged / REMOVED).write(f"{name}.json", _encoded(told))
+    (staged / REMOVED).write(f"{name}.json", encode_told(told))
     hashes = frozenset(chain.from_iterable(targets.url_hashes.values()))
     gone = Gone(pa.array(targets.links, pa.string()), targets.keys, hashes)
     rebased = _rebase(staged, stages, gone)
@@ -190,7 +196,7 @@ def _make_ready(
     for folder, names in changed.items():
         _drop_unchanged(staged / folder, names)
     files = {folder: names for folder, names in changed.items() if names}
-    (staged / REMOVED).write(f"{name}.json", _encoded({**told, "files": files}))
+    (staged / REMOVED).write(f"{name}.json", encode_told({**told, "files": files}))
     lost = {stage: _num_kept(one.before) - _num_kept(one.parts) for stage, one in rebased.items()}
     removal = Removal(
         links=[{"id": one, "why": why.reason, "of": why.of} for one, why in targets.links.items()],
@@ -253,10 +259,6 @@ def _has_report(report: Folder) -> bool:
 def _has_checkpoints(run: Folder) -> bool:
     info = run.filesystem.get_file_info(run.path("checkpoints"))
     return bool(info.type != pa.fs.FileType.NotFound)
-
-
-def _encoded(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _leftovers(

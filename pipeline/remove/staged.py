@@ -6,7 +6,6 @@ that is left to do is to move files that are there, and whoever comes next can d
 """
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -23,9 +22,11 @@ from pipeline.inspector.catalogue import place
 from pipeline.object_store import in_words, upload
 from pipeline.remove.tombstones import PENDING, REMEDY, REMOVED
 from pipeline.runs import Folder
+from pipeline.seal import seal, unseal
 from pipeline.stages import BY_NAME, STAGES
 
 _STAGING = "staging"
+_INTENT = ("moves", "gone", "told")  # what stands in the file of a removal that was begun
 _COPIED_BYTES = 5 << 30  # S3 copies no larger object within itself
 
 
@@ -114,12 +115,12 @@ def pending(run: Folder) -> dict[str, Any] | None:
         RunError: What it was cannot be read.
     """
     try:
-        intent = json.loads((run / REMOVED).read(PENDING))
-        if not isinstance(intent, dict):
-            raise ValueError("it is no JSON object")
+        intent = unseal((run / REMOVED).read(PENDING), _INTENT)
+        if missing := [key for key in _INTENT if key not in intent]:
+            raise ValueError(f"it has no {' and no '.join(missing)}")
     except FileNotFoundError:
         return None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RunError(f"{run.uri}/{REMOVED}/{PENDING} cannot be read ({error}): {REMEDY}.") from error
     return intent
 
@@ -138,7 +139,7 @@ def begin(staged: StagedFolder, gone: Mapping[str, list[str]], told: Mapping[str
     folders = [REMOVED, *(stage.folder for stage in STAGES)]
     moves = {folder: sorted((staged / folder).new()) for folder in folders}
     intent = {"moves": moves, "gone": dict(gone), "told": dict(told)}
-    (staged.behind / REMOVED).write(PENDING, (json.dumps(intent, indent=1, sort_keys=True) + "\n").encode())
+    (staged.behind / REMOVED).write(PENDING, seal(intent))
     return intent
 
 

@@ -6,21 +6,22 @@ title or address stands in either.
 """
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import xxhash
 
 from pipeline.config import SIGNED_BY, DedupeSettings
 from pipeline.errors import RunError
 from pipeline.hosts import domain_hash, registrable_domain
 from pipeline.runs import Folder
+from pipeline.seal import seal, unseal
 
 REMOVED = "removed"  # the folder in a run
 PENDING = "pending.json"
@@ -42,6 +43,8 @@ TOMBSTONES = pa.schema(
 
 REMEDY = "put it back from a copy of the run, for without it what was removed could come back"
 """What to do where a file of a removal is damaged."""
+
+_TOLD = ("format", "kind", "entries", "tombstones", "files")  # what stands in a removal's manifest
 
 _TABLE = re.compile(r"removal-(\d{5})\.parquet")
 
@@ -118,9 +121,17 @@ def read_tombstones(run: Folder) -> pa.Table:
 
 def _read_table(run: Folder, name: str) -> pa.Table:
     try:
-        return (run / REMOVED).read_table(name)
-    except (OSError, pa.ArrowException) as error:
+        data = (run / REMOVED).read(name)
+        check_table(data, _told(run, name))
+        return pq.read_table(pa.BufferReader(data)).select(TOMBSTONES.names).cast(TOMBSTONES)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise _damaged(run, name, error) from error
+
+
+def check_table(data: bytes, told: Mapping[str, Any]) -> None:
+    """Raises ValueError where a table of tombstones is not as its removal's manifest tells, if it does."""
+    if hashlib.sha256(data).hexdigest() != told["tombstones"]:
+        raise ValueError("its bytes have changed since they were written")
 
 
 def read_removed(run: Folder) -> Removed:
@@ -129,23 +140,28 @@ def read_removed(run: Folder) -> Removed:
     Raises:
         RunError: What was removed cannot be read: a build must not go on without it.
     """
-    names = table_names(run)
-    if not names:
-        return Removed()
-    table = read_tombstones(run)
-    entries = [_entries(run, name) for name in names]
-    hashes = table["url_hashes"].combine_chunks().flatten().to_pylist()
+    removals = [_read_removal(run, name) for name in table_names(run)]
+    domains = {domain for one in removals for domain in one.domains}
     return Removed(
-        keys=frozenset(
-            [
-                *(bytes.fromhex(name) for name in table["id"].to_pylist()),
-                *(bytes.fromhex(key) for one in entries for key in one["keys"]),
-            ]
-        ),
-        url_hashes=frozenset(hashes),
-        domains=tuple(_domains(entries)),
-        submissions=tuple(sorted({name for one in entries for name in one["submissions"]})),
+        keys=frozenset(key for one in removals for key in one.keys),
+        url_hashes=frozenset(value for one in removals for value in one.url_hashes),
+        domains=tuple(sorted(domains, key=lambda one: one.host)),
+        submissions=tuple(sorted({name for one in removals for name in one.submissions})),
     )
+
+
+def _read_removal(run: Folder, name: str) -> Removed:
+    table = _read_table(run, name)
+    try:
+        entries = _told(run, name)["entries"]
+        return Removed(
+            keys=frozenset(map(bytes.fromhex, [*table["id"].to_pylist(), *entries["keys"]])),
+            url_hashes=frozenset(table["url_hashes"].combine_chunks().flatten().to_pylist()),
+            domains=tuple(_domains(entries)),
+            submissions=tuple(entries["submissions"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(run, manifest_of(name), error) from error
 
 
 def encode_entries(
@@ -161,13 +177,22 @@ def encode_entries(
     }
 
 
-def _entries(run: Folder, table: str) -> Mapping[str, Any]:
+def encode_told(told: Mapping[str, Any]) -> bytes:
+    """The bytes of a removal's manifest."""
+    return seal(told)
+
+
+def decode_told(data: bytes) -> dict[str, Any]:
+    """The inverse of encode_told; ValueError where the bytes are no removal's manifest as it was written."""
+    return unseal(data, _TOLD)
+
+
+def _told(run: Folder, table: str) -> dict[str, Any]:
     name = manifest_of(table)
     try:
-        entries: Mapping[str, Any] = json.loads((run / REMOVED).read(name))["entries"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return decode_told((run / REMOVED).read(name))
+    except (OSError, ValueError) as error:
         raise _damaged(run, name, error) from error
-    return entries
 
 
 def manifest_of(table: str) -> str:
@@ -179,13 +204,9 @@ def _damaged(run: Folder, name: str, error: Exception) -> RunError:
     return RunError(f"{run.uri}/{REMOVED}/{name} cannot be read ({error}): {REMEDY}.")
 
 
-def _domains(entries: Iterable[Mapping[str, Any]]) -> list[RemovedDomain]:
-    told = {
-        RemovedDomain(int(host, 16), None if top is None else int(top, 16))
-        for one in entries
-        for host, top in one["domains"]
-    }
-    return sorted(told, key=lambda one: one.host)
+def _domains(entries: Mapping[str, Any]) -> Iterator[RemovedDomain]:
+    for host, top in entries["domains"]:
+        yield RemovedDomain(int(host, 16), None if top is None else int(top, 16))
 
 
 def removed_signatures(run: Folder, settings: DedupeSettings) -> pa.Table | None:
