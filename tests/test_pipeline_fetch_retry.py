@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import FetchSettings
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RunError
 from pipeline.fetch import spool
 from pipeline.fetch.plan import plan
 from pipeline.fetch.retry import REASONS, parse_reasons, reopen
@@ -22,6 +23,7 @@ from pipeline.verify import verify
 from tests.archive_standins import HISTORY, PAGE, Standins
 from tests.archive_standins import serving as serving_archives
 from tests.pipeline_fetch_site import Site, build, make_job, page, serving
+from tests.test_pipeline_held import flip
 from webtext.build import retry
 from webtext.settings import Settings, render
 
@@ -192,6 +194,38 @@ def test_a_retry_of_what_has_lost_a_file_since_asks_for_all_of_the_part(
     sidecars = {f"{part.name}.json" for part in manifest.parts}
     assert set(files(job)) == {*listed, *sidecars, MANIFEST}
     assert [str(one) for one in verify(job.run) if "/pages" in one.where] == []
+
+
+DAMAGED = ["part-00000.ledger.parquet", "part-00000.cdxj"]
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_damaged_is_not_opened(
+    site: Site, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be written on, and its damage stand under a new checksum."""
+    job = made(tmp_path, settings(site))
+    monkeypatch.setattr("pipeline.held._WHOLE", set())
+    flip(Path(job.folder.path(name)))
+    before = files(job)
+    with pytest.raises(RunError, match=f"{re.escape(name)}: its bytes have changed"):
+        again(job, "http_5xx")
+    assert files(job) == before
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_damaged_since_it_was_opened_is_not_written_on(
+    site: Site, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = made(tmp_path, settings(site))
+    reopen(job.folder, [Reason.HTTP_5XX])
+    monkeypatch.setattr("pipeline.held._WHOLE", set())
+    flip(Path(job.folder.path(name)))
+    with pytest.raises(RunError, match=f"{re.escape(name)}: its bytes have changed"):
+        build(job)
+    flip(Path(job.folder.path(name)))
+    build(job)
+    assert [row[1] for row in tries(job, "part-00000.2")] == [1, 2, 1, 1]
 
 
 def test_reasons_are_spelled_either_way_and_unknown_ones_named() -> None:

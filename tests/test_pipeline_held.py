@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.errors import InputError, RunError
 from pipeline.held import held
-from pipeline.runs import MANIFEST, Counts, Folder, PartWriter, read_manifest, read_sidecar
+from pipeline.runs import MANIFEST, Counts, Folder, Manifest, PartWriter, read_manifest, read_sidecar
 from pipeline.seal import seal, unseal
 from pipeline.stages import BY_NAME, forget
 from tests.test_build_realweb import digests
@@ -61,6 +62,22 @@ def test_a_changed_file_is_not_opened(run: Folder) -> None:
     flip(path)
     assert held(run).read(path.name) == bytes(3_000_000)
     assert (held(run) / "below").uri == (run / "below").uri
+
+
+@pytest.mark.parametrize("harm", [flip, Path.unlink], ids=["damaged", "gone"])
+def test_where_its_sidecar_tells_nothing_a_file_is_held_against_the_manifest(
+    run: Folder, harm: Callable[[Path], None]
+) -> None:
+    write_part(run)
+    part = read_sidecar(run, "part-00000")
+    assert part is not None
+    run.write(MANIFEST, Manifest("link", "1", "f", {}, {}, Counts(1, 1), (part,), {}).encode())
+    harm(Path(run.path("part-00000.json")))
+    flip(Path(run.path("part-00000.bin")))
+    with pytest.raises(RunError, match=r"part-00000\.bin: its bytes have changed"):
+        held(run).read("part-00000.bin")
+    flip(Path(run.path("part-00000.bin")))
+    assert held(run).read("part-00000.bin") == bytes(3_000_000)
 
 
 def test_files_of_no_part_are_read_as_they_are(run: Folder) -> None:

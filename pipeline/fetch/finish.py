@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from pipeline.fetch import cdxj, ledger
 from pipeline.fetch.ledger import LEDGER_SUFFIX, Entry
 from pipeline.fetch.spool import Line, OpenPart, settle
+from pipeline.held import hold
 from pipeline.runs import Part, PartWriter
 from pipeline.stages import Job
 
@@ -22,7 +23,7 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
     """
     base = None if part.header.base is None else Part.from_json(part.header.base)
     kept = [] if base is None else [file for file in base.files if file.name.endswith(WARC_SUFFIX)]
-    lines = [] if base is None else job.folder.read(base.file(CDXJ_SUFFIX).name).decode().splitlines()
+    lines = [] if base is None else _read_index(job, base)
     tries = list(part.lines())
     for one in tries:
         lines += one.cdxj
@@ -49,6 +50,12 @@ def finish(job: Job, part: OpenPart, seconds: float) -> None:
         job.folder.remove(file.name for file in base.files if file not in kept)
 
 
+def _read_index(job: Job, base: Part) -> list[str]:
+    file = base.file(CDXJ_SUFFIX)
+    hold(job.folder, file)
+    return job.folder.read(file.name).decode().splitlines()
+
+
 def last_of(entries: Iterable[Entry]) -> list[Entry]:
     """Each link's last try, in the order of the links' first appearance."""
     last: dict[str, Entry] = {}
@@ -62,6 +69,7 @@ def entries_of(job: Job, part: OpenPart, tries: Iterable[Line]) -> list[Entry]:
     """The rows of a part's tries, those before a retry with them."""
     before: list[Entry] = []
     if part.header.base is not None:
-        name = Part.from_json(part.header.base).file(LEDGER_SUFFIX).name
-        before = [Entry(**row) for row in job.folder.read_table(name).to_pylist()]
+        file = Part.from_json(part.header.base).file(LEDGER_SUFFIX)
+        hold(job.folder, file)  # a retry has taken its sidecar away
+        before = [Entry(**row) for row in job.folder.read_table(file.name).to_pylist()]
     return [*before, *(one.entry for one in tries)]

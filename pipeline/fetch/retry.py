@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InputError
 from pipeline.fetch import politeness, spool
+from pipeline.fetch.finish import CDXJ_SUFFIX
 from pipeline.fetch.ledger import LEDGER_SUFFIX, last_tries
 from pipeline.fetch.spool import Header
+from pipeline.held import hold
 from pipeline.records import Reason
 from pipeline.runs import MANIFEST, Folder, Manifest, Part, read_manifest, read_sidecar
 
@@ -70,11 +72,13 @@ def reopen(pages: Folder, reasons: Collection[Reason], source: str = "web") -> i
 
     Raises:
         InputError: The stage is not finished.
+        RunError: A ledger or an index is damaged.
     """
     manifest = _finished(pages)
     due_by_part = {part.name: _due(pages, part, reasons) for part in manifest.counted()}
     opened = [part for part in manifest.counted() if due_by_part[part.name]]
     for part in opened:
+        hold(pages, part.file(CDXJ_SUFFIX))  # it is written on, and so under a new checksum
         base = read_sidecar(pages, part.name) or part
         header = Header(
             fingerprint=part.fingerprint,
@@ -101,7 +105,9 @@ def _finished(pages: Folder) -> Manifest:
 
 def _due(pages: Folder, part: Part, reasons: Collection[Reason]) -> Mapping[str, int]:
     """The links that are tried again, and the number of that try."""
-    last = last_tries(pages.read_table(part.file(LEDGER_SUFFIX).name, columns=["id", "attempt", "outcome"]))
+    file = part.file(LEDGER_SUFFIX)
+    hold(pages, file)
+    last = last_tries(pages.read_table(file.name, columns=["id", "attempt", "outcome"]))
     wanted = [str(reason) for reason in reasons]
     due = last.filter(pc.is_in(last["outcome"], value_set=pa.array(wanted, pa.string())))
     attempts = [attempt + 1 for attempt in due["attempt"].to_pylist()]
