@@ -1,5 +1,6 @@
 """One at a time: who changes a local run holds its lock, and others can see that somebody is at work."""
 
+import errno
 import fcntl
 import os
 import time
@@ -11,6 +12,9 @@ from pipeline.errors import InputError, RunError, refusal
 from pipeline.runs import Folder
 
 _LOCK = ".lock"
+
+# Refusals that are the place's, which was named; others (a full disk, too few open files) are the machine's.
+_OF_THE_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 # Who only looks holds the lock for a moment: that is no other build.
 _TRIES = 5
@@ -29,10 +33,11 @@ def locked(run: Folder) -> Iterator[None]:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         told = refusal(error.errno, str(path))
+        if told and error.errno not in _OF_THE_PLACE:
+            raise RunError(told) from error
         raise InputError(
-            told
-            or f"{run.uri} cannot be a run directory ({error.strerror}): name another in run.dir or with "
-            "--run."
+            f"{run.uri} cannot be a run directory ({error.strerror}): see to it that it may be written, or "
+            "name another in run.dir or with --run."
         ) from error
     try:
         for _ in range(_TRIES):

@@ -1,5 +1,7 @@
 """Two at work in one run: the second is refused, and the first's lock goes with it, however it ends."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -107,3 +109,25 @@ def test_a_place_that_takes_no_lock_is_named_with_what_to_do(tmp_path: Path) -> 
         locked(Folder(str(tmp_path / "file" / "run"))),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.ENOSPC, RunError, "Make room, and run the same command again"),
+        (errno.EMFILE, RunError, "ulimit -n"),
+        (errno.EIO, RunError, "See to its disk"),
+        (errno.EACCES, InputError, "may be written, or name another in run.dir or with --run"),
+        (errno.EROFS, InputError, "may be written, or name another in run.dir or with --run"),
+    ],
+)
+def test_what_the_machine_lacks_is_no_fault_of_the_place(
+    run: Folder, number: int, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(kind, match=said) as caught, locked(run):
+        pass
+    assert os.strerror(number) in str(caught.value)
