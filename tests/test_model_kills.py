@@ -54,7 +54,6 @@ def outcome(out: Path) -> dict[str, Any]:
     assert path is not None
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     document = json.loads((path / "config.json").read_text())
-    document["files"].pop("optimizer/.metadata")  # It holds a number drawn anew for each saving.
     return {
         "config": document,
         "losses": [(line["step"], line["loss"], line.get("val_loss")) for line in logged],

@@ -199,7 +199,7 @@ def test_only_the_newest_checkpoints_are_kept(run: Path, tmp_path: Path) -> None
     [
         "model.safetensors",
         "optimizer/__0_0.distcp",
-        "optimizer/.metadata",
+        "optimizer/tensors.json",
         "tokenizer.json",
         "config.json",
     ],

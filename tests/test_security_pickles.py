@@ -11,9 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import MetadataIndex
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from model.checkpoint import CONFIG, STATE, Metadata, Progress, file_facts, read_metadata
 from model.config import GPT2Config, ModelSettings, TrainSettings
@@ -21,6 +18,7 @@ from model.errors import ModelError
 from model.evaluate.loading import load_language_model
 from model.exchange.exchange import import_checkpoint
 from model.gpt2 import GPT2
+from model.training.optimizer_state import PLACES
 from model.training.saving import restore, save_checkpoint
 from model.training.train import pretrain
 from pipeline.filter import index_file
@@ -79,82 +77,112 @@ def put(checkpoint: Path, name: str, data: bytes) -> None:
     read_metadata(checkpoint)
 
 
-def with_trap(place: Callable[[Any, Trap], None]) -> Callable[[Path, Trap], bytes]:
-    """Makes a checkpoint's metadata with a trap in one place of them."""
-
-    def make(checkpoint: Path, trap: Trap) -> bytes:
-        metadata = FileSystemReader(checkpoint / STATE).read_metadata()
-        place(metadata, trap)
-        return pickle.dumps(metadata)
-
-    return make
+def change_places(checkpoint: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes where a checkpoint says that the optimizer's tensors lie."""
+    places = json.loads((checkpoint / STATE / PLACES).read_text())
+    change(places)
+    put(checkpoint, f"{STATE}/{PLACES}", json.dumps(places).encode())
 
 
-def _in_storage(metadata: Any, trap: Trap) -> None:
-    metadata.storage_data[MetadataIndex("more")] = trap
+def first_piece(places: dict[str, Any]) -> dict[str, Any]:
+    piece: dict[str, Any] = next(one for one in places.values() if one["shape"])["pieces"][0]
+    return piece
 
 
-METADATA: dict[str, Callable[[Path, Trap], bytes]] = {
-    "alone": lambda _, trap: pickle.dumps(trap),
-    "alone, in letters": lambda _, trap: pickle.dumps(trap, protocol=0),
-    "in the planner's": with_trap(lambda metadata, trap: setattr(metadata, "planner_data", trap)),
-    "as a tensor": with_trap(lambda metadata, trap: metadata.state_dict_metadata.update(more=trap)),
-    "as a place": with_trap(_in_storage),
-    "by a class of a class": lambda _, __: b"\x80\x04\x8c\x05torch\x8c\x10serialization.os\x93.",
-}
-
-
-@pytest.mark.parametrize("how", METADATA)
-def test_the_metadata_of_an_optimizers_state_run_nothing(tmp_path: Path, sprung: Path, how: str) -> None:
+def test_an_optimizers_state_comes_back(tmp_path: Path) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
-    put(checkpoint, f"{STATE}/.metadata", METADATA[how](checkpoint, Trap(sprung)))
-    with pytest.raises(ModelError, match=r"\.metadata is damaged, or no metadata of tensors alone"):
+    fresh = torch.optim.AdamW(network.parameters())
+    restore(checkpoint, network, fresh)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            assert torch.equal(fresh.state[parameter][name], value)
+    assert not list(checkpoint.rglob("*metadata*")), "torch's own is a pickle"
+
+
+def test_torchs_own_metadata_are_not_read(tmp_path: Path, sprung: Path) -> None:
+    checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
+    put(checkpoint, f"{STATE}/.metadata", pickle.dumps(Trap(sprung)))
+    restore(checkpoint, network, optimizer)
+    (checkpoint / STATE / PLACES).unlink()
+    with pytest.raises(ModelError, match=r"tensors\.json is missing or damaged"):
         restore(checkpoint, network, optimizer)
     assert not sprung.exists()
 
 
-@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "..", "", "a/b"])
-def test_the_metadata_of_an_optimizers_state_name_files_beside_them(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "..", "", "a/b", "a.distcp/../b"])
+def test_an_optimizers_tensors_lie_beside_the_file_that_names_them(tmp_path: Path, name: str) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
-    metadata: Any = FileSystemReader(checkpoint / STATE).read_metadata()
-    for place in metadata.storage_data.values():
-        place.relative_path = name
-    put(checkpoint, f"{STATE}/.metadata", pickle.dumps(metadata))
-    with pytest.raises(ModelError, match="is no plain file in the folder"):
+    change_places(checkpoint, lambda places: first_piece(places).update(file=name))
+    with pytest.raises(ModelError, match="does not say where"):
         restore(checkpoint, network, optimizer)
 
 
-@pytest.mark.parametrize("shape", [torch.Size([1 << 50]), torch.Size([3, 3, 3, 3]), "large"])
-def test_the_metadata_of_an_optimizers_state_take_no_memory(tmp_path: Path, shape: Any) -> None:
+@pytest.mark.parametrize(
+    "shape", [[1 << 50], [1 << 40, 1 << 40], [0, 1 << 59], [-1], [3, 3, 3, 3], [1 << 70], ["8"], "large"]
+)
+def test_a_shape_that_is_none_takes_no_memory(tmp_path: Path, shape: Any) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
-    metadata: Any = FileSystemReader(checkpoint / STATE).read_metadata()
-    next(iter(metadata.state_dict_metadata.values())).size = shape
-    put(checkpoint, f"{STATE}/.metadata", pickle.dumps(metadata))
+
+    def change(places: dict[str, Any]) -> None:
+        piece = {**first_piece(places), "offsets": [0] * len(shape), "sizes": shape}
+        next(iter(places.values())).update(shape=shape, pieces=[piece])
+
+    change_places(checkpoint, change)
     with pytest.raises(ModelError):
         restore(checkpoint, network, optimizer)
 
 
-def test_what_is_no_tensor_in_an_optimizers_state_is_not_unpickled(tmp_path: Path, sprung: Path) -> None:
+@pytest.mark.parametrize("dtype", ["quint8", "complex64", "bool", "int8", "os.system", 7])
+def test_a_type_that_no_optimizer_has_is_refused(tmp_path: Path, dtype: Any) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
-    save({"more/step": Trap(sprung)}, checkpoint_id=tmp_path / "state")
-    for file in (tmp_path / "state").iterdir():
-        put(checkpoint, f"{STATE}/{file.name}", file.read_bytes())
-    with pytest.raises(ModelError, match="BytesStorageMetadata"):
+    change_places(checkpoint, lambda places: next(iter(places.values())).update(dtype=dtype))
+    with pytest.raises(ModelError, match="does not say where"):
         restore(checkpoint, network, optimizer)
-    assert not sprung.exists()
 
 
-def test_tensors_of_an_optimizers_state_run_nothing(tmp_path: Path, sprung: Path) -> None:
+@pytest.mark.parametrize("change", [{"pieces": []}, {"more": 1}])
+def test_a_tensor_that_is_not_whole_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
-    metadata: Any = FileSystemReader(checkpoint / STATE).read_metadata()
-    data = saved(Trap(sprung))
-    for place in metadata.storage_data.values():
-        place.offset, place.length = 0, len(data)
-    put(checkpoint, f"{STATE}/.metadata", pickle.dumps(metadata))
+    change_places(checkpoint, lambda places: next(iter(places.values())).update(change))
+    with pytest.raises(ModelError, match="does not say where"):
+        restore(checkpoint, network, optimizer)
+
+
+def test_a_tensor_that_the_optimizer_would_miss_is_told(tmp_path: Path) -> None:
+    checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
+    change_places(checkpoint, lambda places: places.pop(next(name for name in places if "exp_avg" in name)))
+    with pytest.raises(ModelError, match="remembers more of some parameters than of others"):
+        restore(checkpoint, network, optimizer)
+
+
+@pytest.mark.parametrize("value", ["a trap", "other tensors", "no pickle", "fewer numbers"])
+def test_tensors_of_an_optimizers_state_run_nothing(tmp_path: Path, sprung: Path, value: str) -> None:
+    checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
+    data = {
+        "a trap": saved(Trap(sprung)),
+        "other tensors": saved({"a": torch.zeros(3)}),
+        "no pickle": b"no pickle",
+        "fewer numbers": saved(torch.zeros(1)),
+    }[value]
+    change_places(checkpoint, lambda places: first_piece(places).update(start=0, bytes=len(data)))
     put(checkpoint, f"{STATE}/__0_0.distcp", data)
     with pytest.raises(ModelError, match="use another checkpoint"):
         restore(checkpoint, network, optimizer)
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(5, "Input/output error"), MemoryError()])
+def test_what_is_not_the_tensors_fault_is_not_said_of_them(
+    tmp_path: Path, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
+
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem.FileSystemReader.read_data", fail)
+    with pytest.raises(type(failure)):
+        restore(checkpoint, network, optimizer)
 
 
 def test_training_that_goes_on_from_anybodys_checkpoint_runs_nothing(tmp_path: Path, sprung: Path) -> None:
@@ -166,8 +194,10 @@ def test_training_that_goes_on_from_anybodys_checkpoint_runs_nothing(tmp_path: P
         settings = TrainSettings.model_validate({**values, "steps": steps})
         return pretrain(tmp_path / "run", model, settings, tmp_path / "out").checkpoint
 
-    put(train(1), f"{STATE}/.metadata", pickle.dumps(Trap(sprung)))
-    with pytest.raises(ModelError, match=r"\.metadata is damaged"):
+    checkpoint = train(1)
+    put(checkpoint, f"{STATE}/.metadata", pickle.dumps(Trap(sprung)))
+    put(checkpoint, f"{STATE}/__0_0.distcp", saved(Trap(sprung)))
+    with pytest.raises(ModelError, match="its tensors are damaged"):
         train(2)
     assert not sprung.exists()
 

@@ -9,16 +9,13 @@ import fcntl
 import json
 import os
 import shutil
-import warnings
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from model.checkpoint import (
@@ -37,10 +34,12 @@ from model.checkpoint import (
 )
 from model.errors import ModelError
 from model.networks import Network
+from model.training.optimizer_state import read_tensors, tensors_in, write_tensors
 from model.training.processes import Processes
-from model.training.state_reader import read_tensors, tensors_in
+from model.training.speedometer import is_out_of_memory
 
 _LOCK = ".lock"
+_OF_A_NUMBER = torch.Size([])  # the shape of a count of steps
 
 
 class CheckpointWriter:
@@ -109,8 +108,7 @@ class CheckpointWriter:
         draft: Path,
         path: Path,
     ) -> None:
-        with _alone_is_fine():
-            save(state, checkpoint_id=draft / STATE, process_group=self._processes.saving)
+        write_tensors(draft / STATE, state, self._processes)
         if not self._processes.is_first:
             return
         save_weights(weights, draft / WEIGHTS)
@@ -178,6 +176,8 @@ def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> N
         places = network.state_dict()
         network.load_state_dict({name: _spread_like(places[name], weights[name]) for name in places})
     except (*UNUSABLE_WEIGHTS, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"{path / WEIGHTS} is damaged, or of another network ({error}); use another checkpoint"
         ) from error
@@ -185,27 +185,36 @@ def restore(path: Path, network: Network, optimizer: torch.optim.Optimizer) -> N
     state: dict[str, Tensor] = {}
     for key, (shape, dtype) in tensors_in(path / STATE).items():
         parameter = parameters.get(key.rpartition("/")[0])
-        if parameter is None or shape.numel() > parameter.numel():
+        if parameter is None or shape not in (parameter.shape, _OF_A_NUMBER):
             raise ModelError(f"{path / STATE}: {key} is of another network; use another checkpoint")
-        is_spread = shape == parameter.shape
         state[key] = (
             torch.zeros_like(parameter.detach(), dtype=dtype)
-            if is_spread
+            if shape == parameter.shape
             else torch.zeros(shape, dtype=dtype)
         )
     if state:
-        with _alone_is_fine():
-            read_tensors(path / STATE, state)
-    _load_optimizer(network, optimizer, state)
-
-
-def _load_optimizer(network: Network, optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+        read_tensors(path / STATE, state)
     of_parameter: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         name, _, what = key.rpartition("/")
         of_parameter.setdefault(name, {})[what] = value
+    _load_optimizer(network, optimizer, of_parameter, path / STATE)
+
+
+def _load_optimizer(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    of_parameter: Mapping[str, Mapping[str, Tensor]],
+    source: Path,
+) -> None:
     names = {parameter: name for name, parameter in network.named_parameters()}
-    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    groups = [[names[parameter] for parameter in group["params"]] for group in optimizer.param_groups]
+    for group in groups:
+        if len({frozenset(of_parameter[name]) for name in group if name in of_parameter}) > 1:
+            raise ModelError(
+                f"{source} remembers more of some parameters than of others; use another checkpoint"
+            )
+    order = [name for group in groups for name in group]
     numbered = {number: of_parameter[name] for number, name in enumerate(order) if name in of_parameter}
     settings = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": numbered, "param_groups": settings})
@@ -264,14 +273,6 @@ def _validation_loss(path: Path) -> float | None:
     """What a checkpoint says of it, by a look at `config.json` alone; None also where that is torn."""
     try:
         loss = json.loads((path / CONFIG).read_bytes())["progress"]["val_loss"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return None if loss is None else float(loss)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return None if loss is None else float(loss)
-
-
-@contextmanager
-def _alone_is_fine() -> Iterator[None]:
-    """Without the warning that one process is all there is."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        yield

@@ -48,7 +48,5 @@ FOUND = (
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{]"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{}"),
     # A memo of four billion values, and an array of as many bytes.
-    ("optimizer-metadata", b"\x80\x04Nr\xff\xff\xff\xf0."),
-    ("optimizer-metadata", b"\x80\x05\x96\x00\x00\x00\x00\x10\x00\x00\x00."),
     ("pauses", b'{"origin":"\xff","asked_s":1.0,"until":1.0}\n'),
 )

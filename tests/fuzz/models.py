@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from model.checkpoint import Metadata, Progress, file_facts, load_network, read_metadata
+from model.checkpoint import STATE, Metadata, Progress, file_facts, load_network, read_metadata
 from model.config import GPT2Config
 from model.data.sequences import open_shards
 from model.errors import ModelError
@@ -21,8 +21,8 @@ from model.exchange.tensorflow_checkpoint import read_tensorflow_checkpoint
 from model.finetune.folder import load_fine_tuned
 from model.networks import build_network
 from model.training.log import _reports
-from model.training.saving import save_checkpoint
-from model.training.state_reader import tensors_in
+from model.training.optimizer_state import PLACES
+from model.training.saving import restore, save_checkpoint
 from tests.fuzz.target import Target, file_of, scratch
 from tests.fuzz.tokens import made_vocabulary
 from tests.test_model_tensorflow_checkpoint import WRITTEN_DATA, WRITTEN_INDEX
@@ -111,10 +111,12 @@ def checkpoint_weights(data: bytes) -> bool:
     return _is_read(lambda: _load(folder))
 
 
-def optimizer_metadata(data: bytes) -> bool:
-    """What an optimizer remembers, as torch pickles where its tensors are."""
-    path = file_of(data, "optimizer/.metadata")
-    return _is_read(lambda: tensors_in(path.parent))
+def optimizer_places(data: bytes) -> bool:
+    """Where the tensors are that an optimizer remembers, and those that lie there."""
+    folder = _copied(_checkpoint(), "remembered")
+    (folder / STATE / PLACES).write_bytes(data)
+    network = build_network(_CONFIG)
+    return _is_read(lambda: restore(folder, network, torch.optim.AdamW(network.parameters())))
 
 
 def fine_tuned_descriptions(data: bytes) -> bool:
@@ -202,7 +204,7 @@ _IN_PICKLES = (b"cos\nsystem\n", b"cbuiltins\neval\n", b"\x80\x02", *b"} ( tR. .
 TARGETS = (
     Target(checkpoint_descriptions, _file(_checkpoint, "config.json"), _KEYS),
     Target(checkpoint_weights, _file(_checkpoint, "model.safetensors"), _KEYS),
-    Target(optimizer_metadata, _file(_checkpoint, "optimizer/.metadata"), _IN_PICKLES),
+    Target(optimizer_places, _file(_checkpoint, f"{STATE}/{PLACES}"), _KEYS),
     Target(fine_tuned_descriptions, _file(_fine_tuned, "config.json"), _KEYS),
     Target(transformers_configs, _file(_exported, "config.json"), _KEYS),
     Target(transformers_weights, _file(_exported, "model.safetensors"), _KEYS),
