@@ -9,14 +9,17 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.stages import STAGES
-from tests.drill.supervisor import Supervisor, Wanted
+from tests.drill.deal import Wanted
+from tests.drill.supervisor import Supervisor
 from tests.drill.table import show
 
 
 def main() -> int:
     """Drills as the command line says; status 1 where something was not survived."""
     parser = argparse.ArgumentParser(prog="python -m tests.drill", description=__doc__)
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="repeats a drill's chances")
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()), help="repeats which faults strike, and when"
+    )
     parser.add_argument("--pages", type=int, default=2_000, help="of the demo's web")
     parser.add_argument("--kills", type=int, default=7, help="in each of the eight stages")
     parser.add_argument("--others", type=int, default=4, help="other faults in each stage")

@@ -71,11 +71,6 @@ def read_only(folder: Path) -> Iterator[bool]:
         yield False
 
 
-def may_mount() -> bool:
-    """Whether this process may mount at all; the answer is tried."""
-    return _run("mount", "-t", "tmpfs", "tmpfs", "/mnt") and _run("umount", "/mnt")
-
-
 def _run(*command: str) -> bool:
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0

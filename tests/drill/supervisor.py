@@ -1,22 +1,22 @@
 """Starts the build again and again, lets each fault strike it, and compares what it comes to."""
 
+import os
 import random
 import time
 from collections import Counter
-from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.stages import STAGES
 from tests.drill import faults
 from tests.drill.comparison import build_from_its_pages, differences, other_bytes, times_answered
+from tests.drill.deal import Round, Wanted, deal
 from tests.drill.disk import Disk, small_disk
-from tests.drill.faults import Fault
-from tests.drill.process import Ended, Moment
+from tests.drill.process import Ended
 from tests.drill.scene import REASONS, SETTINGS, Scene
-from tests.drill.table import Line
-from tests.drill.web import Mode, Web, between
+from tests.drill.table import IN_BETWEEN, THE_END, Line, never_struck
+from tests.drill.web import Web, between
 from tests.drill.words import complaints, ending
 from webtext.demo.dump import write_dump
 from webtext.demo.run import demo_settings
@@ -26,41 +26,7 @@ from webtext.settings import render
 
 _DISK_BYTES = 400_000_000
 _MOST_MENDING = 12
-_IN_BEAM = ("link", "extract", "filter", "dedupe", "shard")  # whose work may be in processes
-_WITH_CHILDREN = ("fetch", "extract")
-
-KILLS: dict[str, Fault] = {
-    "kill -9, all": faults.kill_all,
-    "kill -9, the build alone": faults.kill_main,
-    "kill -9, a child": faults.kill_child,
-}
-OTHERS: dict[str, Fault] = {
-    "SIGTERM": faults.terminate,
-    "Ctrl-C": faults.interrupt,
-    "a second build": faults.second_build,
-    "disk full": faults.full_disk,
-    "read-only on the way": faults.unwritable,
-    "read-only from the start": faults.unwritable_from_the_start,
-    "too few file handles": faults.few_files,
-    "a bit flipped, unnoticed": faults.flipped_bit,
-    "a bit flipped, verified": faults.flipped_bit_verified,
-    "another clock": faults.other_clock,
-    "halves left over": faults.leftovers,
-}
-NETWORK: dict[str, Fault] = {
-    f"web: {mode.value}": faults.failing_web(mode) for mode in Mode if mode is not Mode.HONEST
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """How long the drill is: pages of the web, faults of each stage, and of the network while it fetches."""
-
-    pages: int
-    kills_a_stage: int
-    others_a_stage: int
-    network: int
-    stages: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+_READ_ONLY = ("read-only on the way", "read-only from the start")  # for which root needs a mount
 
 
 class Supervisor:
@@ -76,10 +42,8 @@ class Supervisor:
     def __init__(self, folder: Path, wanted: Wanted, seed: int, console: Console) -> None:
         self._folder = folder
         self._wanted = wanted
-        self._chance = random.Random(seed)
         self._seed = seed
         self._console = console
-        self._hand: list[tuple[str, Fault]] = []
         self._led_to: frozenset[str] = frozenset()
         self.lines: dict[str, Line] = {}
         self.not_tried: list[str] = []
@@ -104,6 +68,7 @@ class Supervisor:
             scene = self._scene(disk.path / "drilled", dump, server.resolve, web, disk)
             self._all_rounds(scene)
             self._conclude(scene, undisturbed)
+            self._blame_what_never_struck(disk)
             self._say_what_was_asked_again(times_answered(web.answers) - before - before)
         return not any(line.complaints for line in self.lines.values())
 
@@ -118,7 +83,7 @@ class Supervisor:
         }
         text = render(settings.model_copy(update=changed)).replace('dumps = ["', f'dumps = ["{dump.parent}/')
         (folder / SETTINGS).write_text(text, "utf-8")
-        return Scene(folder, web, disk, self._chance, self._folder / "said.txt")
+        return Scene(folder, web, disk, self._folder / "said.txt")
 
     # --- the rounds ---------------------------------------------------------------------------------------
 
@@ -127,46 +92,17 @@ class Supervisor:
             self.not_tried.append("ENOSPC and a read-only file system for root: nothing may be mounted here")
         if faults.faketime() is None:
             self.not_tried.append("another clock: libfaketime is not installed (make drill installs it)")
-        for stage in self._wanted.stages:
-            for name, fault in self._of_stage(stage):
-                self._round(scene, name, fault, self._moment(stage))
+        for stage, rounds in groupby(deal(self._wanted, self._seed), lambda one: one.moment.stage):
+            for one in rounds:
+                self._round(scene, one)
             if stage == "fetch":
                 self._heal(scene)
 
-    def _of_stage(self, stage: str) -> list[tuple[str, Fault]]:
-        """The faults of a stage, in their order."""
-        chosen = [
-            *self._chance.choices(
-                list(KILLS.items()),
-                weights=[3, 1, 2 if stage in _WITH_CHILDREN else 0],
-                k=self._wanted.kills_a_stage,
-            ),
-            *self._deal(self._wanted.others_a_stage),
-        ]
-        self._chance.shuffle(chosen)
-        if stage == "fetch":  # at its end: a network that fails has soon failed for all links
-            network = list(NETWORK.items())
-            self._chance.shuffle(network)
-            chosen += [network[number % len(network)] for number in range(self._wanted.network)]
-        return chosen
-
-    def _deal(self, num: int) -> list[tuple[str, Fault]]:
-        """The next of the other faults: each comes as often as any other."""
-        while len(self._hand) < num:
-            every = list(OTHERS.items())
-            self._chance.shuffle(every)
-            self._hand += every
-        dealt, self._hand = self._hand[:num], self._hand[num:]
-        return dealt
-
-    def _moment(self, stage: str) -> Moment:
-        in_processes = stage in _IN_BEAM and self._chance.random() < 0.3
-        later_s = self._chance.choice([0, 0, 0.05, 0.3])
-        return Moment(stage, self._chance.uniform(0, 0.6), later_s, in_processes)
-
-    def _round(self, scene: Scene, name: str, fault: Fault, moment: Moment) -> None:
+    def _round(self, scene: Scene, dealt: Round) -> None:
         """One fault, and what is against the rules in what came of it."""
+        name, fault, moment, seed = dealt
         self._begin(scene)
+        scene.chance = random.Random(seed)
         began = time.monotonic()
         tried = fault(scene, moment)
         line = self.lines.setdefault(name, Line())
@@ -206,7 +142,7 @@ class Supervisor:
 
     def _finish(self, scene: Scene, *arguments: str) -> None:
         """Runs a command until it ends well, doing what it says each time it does not."""
-        line = self.lines.setdefault("(nothing)", Line())
+        line = self.lines.setdefault(IN_BETWEEN, Line())
         for _ in range(_MOST_MENDING):
             self._begin(scene)
             ended = scene.do(*arguments)
@@ -230,7 +166,7 @@ class Supervisor:
 
     def _conclude(self, scene: Scene, undisturbed: Scene) -> None:
         """Has all damage mended that verify names, and compares."""
-        line = self.lines.setdefault("(the end)", Line())
+        line = self.lines.setdefault(THE_END, Line())
         self._finish(scene, "build", SETTINGS)
         for _ in range(_MOST_MENDING):
             verified = scene.do("verify", "run")
@@ -242,7 +178,7 @@ class Supervisor:
                 return
             self._finish(scene, "build", SETTINGS)
         line.complaints += differences(scene.run, undisturbed.run)
-        again = Scene(self._folder / "again", scene.web, scene.disk, self._chance, scene.log)
+        again = Scene(self._folder / "again", scene.web, scene.disk, scene.log)
         again.temporary.mkdir(parents=True)
         (again.folder / SETTINGS).write_bytes((scene.folder / SETTINGS).read_bytes())
         build_from_its_pages(scene.run, again.run)
@@ -252,6 +188,12 @@ class Supervisor:
         self._must(scene, "report", "run")
         left = sorted(path.name for path in scene.temporary.iterdir())
         line.complaints += [f"left among temporary files: {name}" for name in left]
+
+    def _blame_what_never_struck(self, disk: Disk) -> None:
+        """A drill that strikes nothing has shown nothing."""
+        excused = () if disk.is_mounted or os.geteuid() else _READ_ONLY
+        for name, complaint in never_struck(self.lines, excused).items():
+            self.lines.setdefault(name, Line()).complaints.append(complaint)
 
     def _say_what_was_asked_again(self, more: Counter[tuple[str, str]]) -> None:
         pages = [place for place in more if f"http://{place[0]}{place[1]}" not in self._led_to]

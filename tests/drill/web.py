@@ -61,7 +61,6 @@ class Web:
     """The proxy's state, for the supervisor to read and change while it serves."""
 
     upstream: str
-    seed: int = 0
     mode: Mode = Mode.HONEST
     share: float = 1.0
     """Of the answers, by chance, that the mode concerns."""
@@ -70,7 +69,6 @@ class Web:
     num_asked: int = 0
     port: int = 0
     _chance: random.Random = field(default_factory=random.Random)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def address(self) -> str:
@@ -94,9 +92,7 @@ class Web:
         address, _, port = self.upstream.rpartition(":")
         theirs, ours = await asyncio.open_connection(address, int(port))
         try:
-            ours.write(
-                re.sub(rb"(?im)^connection:[^\r\n]*\r\n", b"", head)[:-2] + b"Connection: close\r\n\r\n"
-            )
+            ours.write(_CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n")
             if mode in _SPOILERS:
                 answer = await asyncio.wait_for(theirs.read(-1), _SILENCE_S)
                 is_whole = await _SPOILERS[mode](answer, writer)
@@ -186,7 +182,7 @@ _SPOILERS: dict[Mode, Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]]] 
 @contextlib.contextmanager
 def between(upstream: str, seed: int) -> Iterator[Web]:
     """Serves, on a thread, what stands at ``upstream`` (``address:port``), honestly until told otherwise."""
-    web = Web(upstream, seed, _chance=random.Random(seed))
+    web = Web(upstream, _chance=random.Random(seed))
 
     @contextlib.asynccontextmanager
     async def service() -> AsyncIterator[None]:
