@@ -17,7 +17,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 # How long an example takes depends on the machine: no test is about that.
 settings.register_profile("test", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("test")
-# What "make fuzz" asks for; a test run takes hypothesis' own hundred examples.
+# What "make fuzz" asks for; a test run takes hypothesis' own hundred examples, or fewer where a test says so.
 settings.register_profile("fuzz", settings.get_profile("test"), max_examples=100_000)
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands that tests start.

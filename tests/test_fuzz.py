@@ -1,6 +1,6 @@
 """Every parser of foreign bytes on damaged inputs: what it gives is a value, or an error for people.
 
-``make fuzz`` tries a thousand times as many as a test run; docs/fuzzing.md has what that found.
+``make fuzz`` tries five thousand times as many as a test run; docs/fuzzing.md has what that found.
 """
 
 import inspect

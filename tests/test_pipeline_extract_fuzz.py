@@ -17,7 +17,7 @@ from pipeline.extract.wire import Extracted, Request
 from pipeline.records import Reason, Rejection
 from tests.conftest import SHARED
 
-# A test run takes 150 of the smaller pages; "make fuzz" 10,000 of all.
+# A test run takes 150 of the smaller pages; "make fuzz" 20,000 of all.
 _IS_LONG = settings().max_examples > 1000
 NUM_PAGES = settings().max_examples // 5 if _IS_LONG else 150
 _MOST_BYTES = 10_000_000 if _IS_LONG else 60_000
