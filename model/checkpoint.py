@@ -27,16 +27,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.config import AlbertConfig, Config
+from model.devices import is_out_of_memory
 from model.errors import ModelError
 from model.networks import Network, architecture_of, build_network, parse_config
+from tokenizer.encode import Tokenizer
+from tokenizer.vocabulary import CLS, END_OF_TEXT, MASK, PAD, SEP
 
 CONFIG, WEIGHTS, STATE, TOKENIZER = "config.json", "model.safetensors", "optimizer", "tokenizer.json"
 BEST = "best"
@@ -48,6 +52,8 @@ _NAME = re.compile(r"step-(\d{8,})")
 _MOST_NAMED = 3  # folders that a message proposes
 
 _log = logging.getLogger(__name__)
+
+_Count = Annotated[int, Field(ge=0, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +69,9 @@ class Progress:
         val_loss: Last measured validation loss, in nats; None before the first.
     """
 
-    step: int = 0
-    position: int = 0
-    tokens: int = 0
+    step: _Count = 0
+    position: _Count = 0
+    tokens: _Count = 0
     first_loss: float = math.nan
     last_loss: float = math.nan
     val_loss: float | None = None
@@ -80,6 +86,9 @@ class Progress:
             last_loss=loss,
             val_loss=self.val_loss if val_loss is None else val_loss,
         )
+
+
+_PROGRESS = TypeAdapter(Progress)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +168,7 @@ def read_metadata(path: Path) -> Metadata:
     document = _document(path / CONFIG)
     try:
         metadata = Metadata(
-            progress=Progress(**document["progress"]),
+            progress=_PROGRESS.validate_python(document["progress"]),
             preset=str(document["preset"]),
             config=parse_config(document["architecture"], document["config"]),
             tokenizer=str(document["tokenizer"]),
@@ -225,8 +234,25 @@ def load_network(path: Path, config: Config) -> Network:
             network = build_network(config)
         network.load_state_dict(weights, assign=True)
     except UNUSABLE_WEIGHTS as error:
+        if is_out_of_memory(error):
+            raise
         raise _damaged(path / WEIGHTS, error) from error
     return network
+
+
+def load_tokenizer(path: Path, config: Config) -> Tokenizer:
+    """The tokenizer that lies beside the weights of a network of `config`.
+
+    Raises:
+        ModelError: It has ids that the network does not know, or lacks those that an ALBERT reads.
+        TokenizerError: It is missing or damaged.
+    """
+    tokenizer = Tokenizer.load(path)
+    # A GPT-2 reads none of the special tokens that stand behind its end of text.
+    needed = (PAD, CLS, SEP, MASK) if isinstance(config, AlbertConfig) else (END_OF_TEXT,)
+    if max(tokenizer.specials.get(name, config.vocab_size) for name in needed) >= config.vocab_size:
+        raise ModelError(f"{path / TOKENIZER} is not this network's tokenizer; use another checkpoint")
+    return tokenizer
 
 
 def require_depth(config: Config, weights: Mapping[str, Tensor]) -> None:

@@ -20,3 +20,8 @@ def find_device(name: str) -> torch.device:
         raise ModelError(
             f"device: cannot compute on {name!r} here ({reason}); choose auto, cpu, cuda or cuda:N"
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch says by `error` that a device's memory, or the CPU's, is used up."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -28,7 +28,7 @@ from webtext.model_commands import model_app
 from webtext.paths import keep_local, without_credentials
 from webtext.plan_command import plan
 from webtext.shard_commands import export, inspect_shard
-from webtext.terminal import JsonOption, RunArgument, console, errors, print_json, print_whole
+from webtext.terminal import JsonOption, RunArgument, console, errors, print_json, print_whole, show_remarks
 from webtext.tokenizer_commands import tokenizer_app
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ _INTERRUPTED = 130  # the status with which typer ends a command at Ctrl-C
 def main() -> NoReturn:
     """Runs the command; bad input or settings end with exit status 2, a failed run with 1."""
     logging.getLogger().setLevel(logging.ERROR)  # the libraries' remarks are not for our users
+    show_remarks("model")
     # A folder or module "pipeline" where the command is given is not what its processes are to import.
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

@@ -13,7 +13,7 @@ def advice_on_memory(batch: int) -> Iterator[None]:
     Raises:
         RunError: The memory has ended.
     """
-    from model.training.speedometer import is_out_of_memory
+    from model.devices import is_out_of_memory
 
     try:
         yield

@@ -23,12 +23,13 @@ def near(path: str | Path) -> str:
 _URI = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.S)
 
 
-_USER = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*:/+)[^\s'\"@]*:[^\s'\"]*@")
+# A key of S3's may have slashes in it.
+_USER = re.compile(r"(?i)\b(?:(s3:/+)[^\s@]*:\S*@|([a-z][a-z0-9+.-]*:/+)(?!anonymous@)[^\s/@]*@)")
 
 
 def without_credentials(text: str) -> str:
     """A text as it may be shown: ``s3://KEY:SECRET@bucket`` in it as ``s3://…@bucket``."""
-    return _USER.sub(r"\1…@", text)
+    return _USER.sub(r"\1\2…@", text)
 
 
 def as_uri(path: str | Path) -> str | None:

@@ -1,18 +1,36 @@
 """What all commands print on, and the arguments that several of them take."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
+from rich.markup import escape
+
+from pipeline.plain_table import visible
 
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
 _PLAIN_LINE_EVERY_S = 15.0
 _WIDEST = 1_000_000  # columns: no table is cut
+
+
+class _Remarks(logging.Handler):
+    """Shows what a package of ours has logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        errors.print(f"[yellow]mind:[/] {escape(visible(record.getMessage()))}")
+
+
+def show_remarks(package: str) -> None:
+    """Has the warnings of a package of ours shown, on standard error."""
+    logger = logging.getLogger(package)
+    logger.setLevel(logging.WARNING)
+    logger.handlers = [_Remarks()]
 
 
 class PlainLines:

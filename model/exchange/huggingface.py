@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model.checkpoint import save_weights
+from model.checkpoint import require_depth, save_weights
 from model.config import AlbertConfig, Config, GPT2Config
+from model.devices import is_out_of_memory
 from model.errors import ModelError
 from model.exchange.convert import (
     State,
@@ -166,12 +167,10 @@ def convert_checked(found: State, config: Config, where: Path) -> State:
 
 def _own_names_and_shapes(config: Config, found: State, where: Path) -> State:
     """Our network's weights, without values; a configuration that asks for too much is refused first."""
-    depth = config.layers if isinstance(config, GPT2Config) else config.groups
-    if depth > len(found):
-        raise ModelError(
-            f"{where}: {CONFIG} asks for {depth:,} layers, more than there are weights; take both from the"
-            " same model"
-        )
+    try:
+        require_depth(config, found)
+    except ValueError as error:
+        raise ModelError(f"{where}: by {CONFIG} {error}; take both from the same model") from error
     try:
         with torch.device("meta"):
             return build_network(config).state_dict()
@@ -301,6 +300,8 @@ def _load(file: Path) -> State:
             " again, or have it as safetensors"
         ) from error
     except Exception as error:  # whatever foreign bytes make of the readers
+        if is_out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{file}: is damaged or no file of weights ({reason}); copy it again") from error
     if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):

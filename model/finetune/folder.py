@@ -24,11 +24,12 @@ from model.checkpoint import (
     UNUSABLE_WEIGHTS,
     WEIGHTS,
     file_facts,
+    load_tokenizer,
     new_folder,
     require_depth,
     save_weights,
 )
-from model.devices import find_device
+from model.devices import find_device, is_out_of_memory
 from model.errors import ModelError
 from model.finetune.classification import TextClassifier
 from model.finetune.framing import Framing
@@ -36,7 +37,6 @@ from model.finetune.heads import Classifier, SpanReader
 from model.finetune.spans import QuestionReader
 from model.generation.generate import Checkpoint
 from model.networks import Network, architecture_of, build_network, parse_config
-from tokenizer.encode import Tokenizer
 
 Task = Literal["classify", "spans"]
 FineTuned = TextClassifier | QuestionReader
@@ -99,7 +99,7 @@ def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:
                 f"{path / name} is missing or damaged (its size or sha256 is not the one in {CONFIG});"
                 " copy the folder again"
             )
-    framing = Framing(config, Tokenizer.load(path), length)
+    framing = Framing(config, load_tokenizer(path, config), length)
     try:
         weights = load_file(path / WEIGHTS)
         require_depth(config, weights)
@@ -108,6 +108,8 @@ def load_fine_tuned(path: Path, device: str = "cpu") -> FineTuned:
         model = attach(task, network, framing, classes, answers_none=answers_none)
         model.module.load_state_dict(weights, assign=True)
     except UNUSABLE_WEIGHTS as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"{path / WEIGHTS} is damaged ({error}); copy the folder again") from error
     model.module.eval().to(place)
     return model

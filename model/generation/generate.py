@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.albert import Albert
-from model.checkpoint import Metadata, load_network, newest_checkpoint, read_metadata
+from model.checkpoint import Metadata, load_network, load_tokenizer, newest_checkpoint, read_metadata
 from model.devices import find_device
 from model.errors import ModelError
 from model.generation.continuation import Limits, Start, continue_tokens, ids_without_text
@@ -77,7 +77,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
     network = load_network(path, metadata.config).eval()
     halves = isinstance(network, GPT2) and place.type == "cuda"
     network = network.to(place, torch.bfloat16 if halves else torch.float32)
-    return Checkpoint(path, metadata, network, Tokenizer.load(path))
+    return Checkpoint(path, metadata, network, load_tokenizer(path, metadata.config))
 
 
 def generate(

@@ -27,9 +27,9 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from model.devices import is_out_of_memory
 from model.errors import ModelError
 from model.training.processes import Processes
-from model.training.speedometer import is_out_of_memory
 
 PLACES: Final = "tensors.json"
 _PLACES_OF_TORCH: Final = ".metadata"

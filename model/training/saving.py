@@ -32,11 +32,11 @@ from model.checkpoint import (
     flush,
     save_weights,
 )
+from model.devices import is_out_of_memory
 from model.errors import ModelError
 from model.networks import Network
 from model.training.optimizer_state import read_tensors, tensors_in, write_tensors
 from model.training.processes import Processes
-from model.training.speedometer import is_out_of_memory
 
 _LOCK = ".lock"
 _OF_A_NUMBER = torch.Size([])  # the shape of a count of steps

@@ -89,8 +89,3 @@ def capacity(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch says by `error` that a device's memory, or the CPU's, is used up."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

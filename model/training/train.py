@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.checkpoint import Metadata, Progress, checkpoint_path, newest_checkpoint, read_metadata
+from model.checkpoint import CONFIG, Metadata, Progress, checkpoint_path, newest_checkpoint, read_metadata
 from model.config import Config, GPT2Config, ModelSettings, TrainSettings
 from model.data.prefetch import Span, micro_batches, read_ahead
 from model.data.workload import Workload, open_workload
+from model.devices import is_out_of_memory
 from model.errors import ModelError
 from model.networks import build_network
 from model.training.bits_per_byte import bits_per_byte, bytes_per_token
@@ -32,7 +33,7 @@ from model.training.optim import learning_rate
 from model.training.processes import Processes, join_processes
 from model.training.recipe import Recipe, resolve_recipe
 from model.training.saving import CheckpointWriter, restore
-from model.training.speedometer import Speedometer, capacity, is_out_of_memory
+from model.training.speedometer import Speedometer, capacity
 
 _log = logging.getLogger(__name__)
 
@@ -143,9 +144,13 @@ class _Trainer:
         self._batches: Iterator[Batch] = iter(())
         self._reading = ExitStack()
         self.progress = Progress()
-        self._checkpoint = processes.tell(newest_checkpoint(out) if processes.is_first else None)
-        if self._checkpoint is not None:
-            self._resume(self._checkpoint)
+        try:
+            self._checkpoint = processes.tell(newest_checkpoint(out) if processes.is_first else None)
+            if self._checkpoint is not None:
+                self._resume(self._checkpoint)
+        except BaseException:
+            self._writer.close()  # or it would keep others out as long as this process lives
+            raise
 
     def close(self) -> None:
         """Ends what works beside training; a checkpoint that is being written is finished."""
@@ -311,7 +316,12 @@ class _Trainer:
             )
         restore(path, self._learner.network, self._learner.optimizer)
         self.progress = found.progress
-        self._guard.load_state_dict(found.guard)
+        try:
+            self._guard.load_state_dict(found.guard)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ModelError(
+                f"{path / CONFIG} is damaged (its guard: {error!r}); use another checkpoint"
+            ) from error
 
     def _roll_back(self, position: int, report: StepReport) -> None:
         """Puts the newest checkpoint back, to go on with the data from `position` on."""
