@@ -109,7 +109,9 @@ def test_torchs_own_metadata_are_not_read(tmp_path: Path, sprung: Path) -> None:
     assert not sprung.exists()
 
 
-@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "..", "", "a/b", "a.distcp/../b"])
+@pytest.mark.parametrize(
+    "name", ["../model.safetensors", "/etc/passwd", "..", "", "a/b", "a.distcp/../b", "9" * 300 + ".distcp"]
+)
 def test_an_optimizers_tensors_lie_beside_the_file_that_names_them(tmp_path: Path, name: str) -> None:
     checkpoint, network, optimizer = a_checkpoint(tmp_path / "out")
     change_places(checkpoint, lambda places: first_piece(places).update(file=name))

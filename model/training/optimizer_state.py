@@ -45,7 +45,7 @@ class _Piece(BaseModel):
 
     offsets: list[_Count]
     sizes: list[_Count]
-    file: Annotated[str, Field(pattern=r"^\w+\.distcp$")]
+    file: Annotated[str, Field(pattern=r"^\w{1,64}\.distcp$")]
     start: _Count
     bytes: _Count
 
