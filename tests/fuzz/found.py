@@ -48,5 +48,16 @@ FOUND = (
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{]"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{}"),
     # A memo of four billion values, and an array of as many bytes.
+    ("evaluation-wikitext2", b"\n" * 99_000 + b" = Title = \n"),
+    (
+        "shard-manifests",
+        b'{"facts":{"vocab_size":1,"tokenizer":"","tokens":{}},"parts":[{"files":[{"name":"%s","bytes":1,'
+        b'"sha256":""}]}]}' % (b"a" * 300),
+    ),
+    (
+        "transformers-configs",
+        b'{"model_type":"gpt2","n_embd":4,"n_head":1,"n_layer":1,"n_positions":%s,"vocab_size":261}'
+        % (b"9" * 19 + b"9"),
+    ),
     ("pauses", b'{"origin":"\xff","asked_s":1.0,"until":1.0}\n'),
 )
