@@ -116,6 +116,14 @@ def _pages() -> tuple[bytes, ...]:
     )
 
 
+def _doing_pages() -> tuple[bytes, ...]:
+    doing = (
+        b"\n<html><body onload=a()><p onclick='a()' style='color:red;background:url(x)'>text"
+        b"<a href='javascript:a()' title=b>c</a><img src='//d/e' srcset=f onerror=a()><form action=g></form>"
+    )
+    return (*_pages(), doing)
+
+
 _CHARSETS = (
     b"utf-8 utf-16 utf-16le utf-7 shift_jis iso-2022-jp iso-2022-kr hz big5 gb18030 koi8-r windows-1252 "
     b"cp037 mac_arabic idna punycode unicode_escape undefined rot13 no-such-charset"
@@ -136,6 +144,6 @@ _PIECES = (
 TARGETS = (
     Target(charsets, _pages, _PIECES),
     Target(metadata, _pages, _PIECES),
-    Target(harmless_pages, _pages, _PIECES),
+    Target(harmless_pages, _doing_pages, _PIECES),
     Target(extraction, _pages, _PIECES),
 )
