@@ -69,7 +69,7 @@ class _Writer:
         self._ends: list[str] = []  # what each open element is to be closed with
         self._depth = 0
         self._num_left_out = 0  # open elements that are left out with all in them
-        self._is_style = False
+        self._style: list[str] | None = None  # what a style that is open holds: readers tell it in pieces
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
@@ -82,7 +82,7 @@ class _Writer:
                 end = f"</{tag}>"
                 self._depth += 1
         self._ends.append(end)
-        self._is_style = end == "</style>"
+        self._style = [] if end == "</style>" else None
 
     def end(self, _tag: str) -> None:
         """The element that began last ends."""
@@ -90,14 +90,16 @@ class _Writer:
         if self._num_left_out:
             self._num_left_out -= 1
         elif end:
+            if self._style is not None:  # nothing is escaped in it, and "</" alone ends it
+                self._pieces.append(_css("".join(self._style).replace("</", "< /")))
             self._pieces.append(end)
             self._depth -= 1
-        self._is_style = False
+        self._style = None
 
     def data(self, text: str) -> None:
         """Some characters."""
-        if self._is_style:  # nothing is escaped in it, and "</" alone ends it
-            self._pieces.append(_css(text).replace("</", ""))
+        if self._style is not None:
+            self._style.append(text)
         elif not self._num_left_out:
             self._pieces.append(escape(text, quote=False))
 
