@@ -47,8 +47,9 @@ define install_from
 	touch $@
 endef
 
+# On every core; the tests of a file, which may share what takes long to make, in one process.
 test: install-dev lint chromium
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # What these install is kept in ~/.cache/webtext.
 test-engines: install-dev
@@ -74,7 +75,7 @@ fuzz: install-dev
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz $(if $(TARGET),-k "bytes and [$(TARGET)]" tests/test_fuzz.py, \
 		tests/test_fuzz.py tests/test_pipeline_collect_fuzz.py tests/test_pipeline_extract_fuzz.py)
 
-# SEED=7 repeats a drill's chances.
+# SEED=7 deals the faults of that drill again, in their order.
 drill: install-dev faketime
 	$(BIN)/python -m tests.drill $(if $(SEED),--seed $(SEED))
 
