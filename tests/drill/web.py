@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from tests.on_a_thread import on_a_thread
 
@@ -69,6 +70,8 @@ class Web:
     num_asked: int = 0
     port: int = 0
     _chance: random.Random = field(default_factory=random.Random)
+    _serving: set[asyncio.Task[Any]] = field(default_factory=set)
+    """The loop alone would let go of one that waits for a peer that is gone."""
 
     @property
     def address(self) -> str:
@@ -77,6 +80,9 @@ class Web:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, and so one request."""
+        if task := asyncio.current_task():
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         with contextlib.closing(writer), contextlib.suppress(*_ENDS):
             head = await reader.readuntil(b"\r\n\r\n")
             self.num_asked += 1
