@@ -47,7 +47,6 @@ FOUND = (
     ("torch-pickles", b"ccollections\nOrderedDict\nq\x00)Rq\x01tq\x02"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{]"),
     ("checkpoint-weights", b"\x02\0\0\0\0\0\0\0{}"),
-    # A memo of four billion values, and an array of as many bytes.
     ("evaluation-wikitext2", b"\n" * 99_000 + b" = Title = \n"),
     (
         "shard-manifests",
