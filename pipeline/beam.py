@@ -230,8 +230,10 @@ def _runner(options: PipelineOptions) -> FnApiRunner | None:
     if _is_elsewhere(options) or direct.direct_running_mode not in {"multi_threading", "multi_processing"}:
         return None
     by_size_alone = EmbeddedPythonGrpcEnvironment(data_buffer_time_limit_ms=-1)
+    ignores = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    # Python would trace a Ctrl-C that comes while it starts; one that is ignored then, the build tells of.
     quiet = SubprocessSDKEnvironment.from_command_string(
-        f"exec {shlex.quote(sys.executable)} -c {shlex.quote(_QUIET_WORKER)}"
+        f"trap '' INT; exec {shlex.quote(sys.executable)} -c {shlex.quote(_QUIET_WORKER)} {int(ignores)}"
     )
     environment = by_size_alone if direct.direct_running_mode == "multi_threading" else quiet
     direct.direct_running_mode = "in_memory"  # of which the environment makes threads or processes
@@ -296,10 +298,10 @@ def _deaths_noticed(job: Job) -> Iterator[None]:
 
 
 _QUIET_WORKER = """
-import signal
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+import signal, sys
+if sys.argv.pop(1) == "0":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no trace: the build tells of a Ctrl-C
-import ctypes, logging, sys
+import ctypes, logging
 prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux's
 if prctl:
     prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no build leaves a worker behind, however it ends
