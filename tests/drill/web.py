@@ -91,6 +91,7 @@ class Web:
                 await self._answer(head, host[1].decode().lower(), asked["path"].decode(), writer)
 
     async def _answer(self, head: bytes, host: str, path: str, writer: asyncio.StreamWriter) -> None:
+        asked_in = self.round  # a slow answer may outlive the round, and so whoever has asked
         mode = self.mode if self._chance.random() < self.share else Mode.HONEST
         if mode in _WITHOUT_ASKING:
             await _WITHOUT_ASKING[mode](writer)
@@ -113,7 +114,7 @@ class Web:
             ours.close()
         if is_whole:
             await writer.drain()
-            self.answers.append(Answer(self.round, host, path, status))
+            self.answers.append(Answer(asked_in, host, path, status))
 
 
 def _status(answer: bytes) -> int:
