@@ -11,6 +11,7 @@ configurations: version 1, and version 2 (`base-v2`, ...), which differs in drop
 has the 16 heads of the release, where the paper's rule of 64 features a head would make 32.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,6 +246,9 @@ class ModelSettings(_Settings):
         return GPT2_PRESETS if self.architecture == "gpt2" else ALBERT_PRESETS
 
 
+_WANDB_KEY = re.compile(r"(?:local-)?[0-9a-f]{40}|wandb_v\d+_\w+")
+
+
 class TrainSettings(_Settings):
     """How to train it; what is left out follows from the model (see `model.training.recipe`)."""
 
@@ -351,4 +355,10 @@ class TrainSettings(_Settings):
     def _check_length(self) -> Self:
         if self.steps is not None and self.tokens is not None:
             raise ValueError("tokens: leave it out where steps are set, or the other way round")
+        return self
+
+    @model_validator(mode="after")  # of the whole, as no message shows that
+    def _refuse_a_key(self) -> Self:
+        if self.wandb is not None and _WANDB_KEY.fullmatch(self.wandb):
+            raise ValueError("wandb: that is an account's key; set a project, and run wandb login")
         return self

@@ -19,6 +19,7 @@ import pytest
 
 from pipeline.collect.dumps import zstd
 from tests import reddit_replay
+from tests.command import webtext
 from tests.reddit_replay import Reddit, answer, publish_two, token
 from tests.removal_run import SETTINGS, Page, text_of, write_sources
 from tests.synthetic_run import write_run
@@ -254,3 +255,12 @@ def test_the_inspectors_token_is_in_no_file_and_no_log(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert all(token.encode() not in data for data in readings(path)), path
+
+
+@pytest.mark.parametrize("key", ["0123456789abcdef" * 2 + "01234567", "wandb_v1_planted_in_the_settings"])
+def test_a_key_in_place_of_wandbs_project_is_refused_and_not_shown(tmp_path: Path, key: str) -> None:
+    (tmp_path / "webtext.toml").write_text(f'[train]\nwandb = "{key}"\n')
+    answer = webtext("pretrain", "webtext.toml", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "train.wandb: that is an account's key" in answer.stderr.replace("train: wandb", "train.wandb")
+    assert key not in answer.stdout + answer.stderr
