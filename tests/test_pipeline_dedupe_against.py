@@ -1,6 +1,7 @@
 """A new month against corpora that are finished, and against what was taken out on request."""
 
 import contextlib
+import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from pipeline.config import DedupeSettings
 from pipeline.dedupe.signatures import sign_table
 from pipeline.errors import InputError
 from pipeline.remove.tombstones import REMOVED, TOMBSTONES, encode_told
-from pipeline.runs import Folder, Manifest
+from pipeline.runs import MANIFEST, Folder, Manifest
 from pipeline.stages import BY_NAME, Job, execute
 from tests.document_parts import EARLY, LATE, document, table, write_parts
+from tests.resealed import resealed
 
 Rows = list[dict[str, Any]]
 
@@ -91,10 +93,18 @@ def test_a_new_month_says_nothing_again(june: Folder, tmp_path: Path) -> None:
 
 
 def test_texts_of_finished_corpora_are_not_read(june: Folder, tmp_path: Path) -> None:
-    for name in ("part-00000.parquet", "part-00001.parquet"):
-        path = Path((june / "corpus").path(name))
-        pq.write_table(pq.read_table(path).drop_columns(["text", "title", "url"]), path)
-        path.with_suffix(".json").unlink()  # by which the change would be seen
+    corpus = Path((june / "corpus").path())
+
+    def without_texts(manifest: dict[str, Any]) -> None:
+        for part in (one for one in manifest["parts"] if one["name"] in ("part-00000", "part-00001")):
+            path = corpus / f"{part['name']}.parquet"
+            pq.write_table(pq.read_table(path).drop_columns(["text", "title", "url"]), path)
+            path.with_suffix(".json").unlink()
+            (file,) = (one for one in part["files"] if one["name"] == path.name)
+            file.update(bytes=path.stat().st_size, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    path = corpus / MANIFEST
+    path.write_bytes(resealed(path.read_bytes(), without_texts))
     for name in (june / "filtered").sizes():
         Path((june / "filtered").path(name)).unlink()
     july = Folder(str(tmp_path / "july"))
