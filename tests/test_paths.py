@@ -11,6 +11,7 @@ from webtext.paths import without_credentials
         ("s3://KEY:SEC/RET@bucket/run", "s3://…@bucket/run"),
         ("S3:/KEY:SECRET@bucket: no", "S3:/…@bucket: no"),
         ("https://ghp_TOKEN@example.com/run cannot be opened", "https://…@example.com/run cannot be opened"),
+        ("hdfs://me:secret/key@host/run", "hdfs://…@host/run"),
         ("https://me:pass@example.com", "https://…@example.com"),
         ("https://medium.com:443/@user/post", "https://medium.com:443/@user/post"),
         ("https://a/b?x=1:2,foo@bar.com", "https://a/b?x=1:2,foo@bar.com"),

@@ -23,8 +23,10 @@ def near(path: str | Path) -> str:
 _URI = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)", re.S)
 
 
-# A key of S3's may have slashes in it.
-_USER = re.compile(r"(?i)\b(?:(s3:/+)[^\s@]*:\S*@|([a-z][a-z0-9+.-]*:/+)(?!anonymous@)[^\s/@]*@)")
+# A store's key may have slashes in it; behind a web site's port there may be an @ that ends none.
+_USER = re.compile(
+    r"(?i)\b(?:((?!https?:)[a-z][a-z0-9+.-]*:/+)[^\s@]*:\S*@|([a-z][a-z0-9+.-]*:/+)(?!anonymous@)[^\s/@]*@)"
+)
 
 
 def without_credentials(text: str) -> str:

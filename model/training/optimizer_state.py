@@ -78,8 +78,7 @@ def write_tensors(folder: Path, tensors: dict[str, Tensor], processes: Processes
     with _alone_is_fine():
         metadata = save(tensors, checkpoint_id=folder, process_group=processes.saving)
     if processes.is_first:
-        places = _PLACES.validate_python(_places(metadata))
-        (folder / PLACES).write_bytes(_PLACES.dump_json(places, indent=1) + b"\n")
+        (folder / PLACES).write_bytes(_PLACES.dump_json(_places(metadata), indent=1) + b"\n")
         (folder / _PLACES_OF_TORCH).unlink()
 
 
@@ -137,7 +136,7 @@ class _Reader(FileSystemReader):
         return Metadata(facts, storage_data=storage, storage_meta=StorageMeta(load_id=self.load_id))
 
 
-def _places(metadata: Metadata) -> dict[str, Any]:
+def _places(metadata: Metadata) -> dict[str, _Place]:
     """What `tensors.json` holds, by what torch says of the tensors that it has written."""
     found = {}
     for name, facts in metadata.state_dict_metadata.items():
@@ -146,17 +145,18 @@ def _places(metadata: Metadata) -> dict[str, Any]:
         pieces = []
         for chunk in facts.chunks:
             lies: _StorageInfo = metadata.storage_data[MetadataIndex(name, chunk.offsets)]
+            offsets, sizes = list(chunk.offsets), list(chunk.sizes)
             pieces.append(
-                {
-                    "offsets": list(chunk.offsets),
-                    "sizes": list(chunk.sizes),
-                    "file": lies.relative_path,
-                    "start": lies.offset,
-                    "bytes": lies.length,
-                }
+                _Piece(
+                    offsets=offsets,
+                    sizes=sizes,
+                    file=lies.relative_path,
+                    start=lies.offset,
+                    bytes=lies.length,
+                )
             )
-        dtype = str(facts.properties.dtype).removeprefix("torch.")
-        found[name] = {"dtype": dtype, "shape": list(facts.size), "pieces": pieces}
+        dtype: Any = str(facts.properties.dtype).removeprefix("torch.")
+        found[name] = _Place(dtype=dtype, shape=list(facts.size), pieces=pieces)
     return found
 
 
